@@ -1,0 +1,1 @@
+"""zflow: a ZeroMQ peer-to-peer runtime for Python."""

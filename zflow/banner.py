@@ -1,0 +1,74 @@
+"""What a Flow shows while it starts and when it is ready. Everything goes to stderr: stdout is the user's."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+_AGAIN = 5.0
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Waiting:
+    """``0/2 waiting executor0 gateway to be ready...``: one line that is redrawn on a terminal, a few lines elsewhere."""
+
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._on_terminal = self._stream.isatty()
+        self._said = ""
+        self._said_at = 0.0
+        self._turns = 0
+
+    def show(self, waiting: Sequence[str], ready: Sequence[str]) -> None:
+        """`waiting` and `ready` are process names; replicas of one Executor are shown once."""
+        if self._quiet or not waiting:
+            return
+        names = " ".join(dict.fromkeys(name.partition("/")[0] for name in waiting))
+        line = f"{len(ready)}/{len(waiting) + len(ready)} waiting {names} to be ready..."
+        if self._on_terminal:
+            self._turns += 1
+            self._stream.write(f"\r{_SPINNER[self._turns % len(_SPINNER)]} {line}\x1b[K")
+            self._stream.flush()
+        elif not self._said or time.monotonic() - self._said_at > _AGAIN:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+            self._said_at = time.monotonic()
+        self._said = line
+
+    def clear(self) -> None:
+        """Leave the line to others."""
+        if self._said and self._on_terminal:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def ready_lines(host: str, port: int, what: str = "Flow") -> str:
+    """The banner: how the gateway at `host`:`port` is reached from here and from elsewhere."""
+    if host in ("0.0.0.0", "::", "*"):  # noqa: S104 -- not a bind: shows how others reach it
+        local, private = f"127.0.0.1:{port}", f"{_own_address()}:{port}"
+    elif host.startswith("127.") or host == "localhost":
+        local, private = f"{host}:{port}", "not reachable (bound to loopback)"
+    else:
+        local = private = f"{host}:{port}"
+    return (
+        f"🎉 {what} is ready to use!\n"
+        f"\t🔗 Protocol: \t\tZMQ\n"
+        f"\t🏠 Local access:\t{local}\n"
+        f"\t🔒 Private network:\t{private}\n"
+        f"\t🌐 Public address:\tnot known (zflow asks nobody outside)"
+    )
+
+
+def _own_address() -> str:
+    """This machine's address in its own network, as its routing table tells; a UDP connect sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1 of RFC 5737: nobody's
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address

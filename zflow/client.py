@@ -1,0 +1,126 @@
+"""Client and AsyncClient: ask any peer (a Flow's gateway, a served or a standalone Executor) by host and port."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from zflow.asking import Asker, AsyncAsker
+from zflow.drivers.asynchronous import AsyncLane
+from zflow.drivers.directory import Directory
+from zflow.drivers.identity import new_id
+from zflow.drivers.inline import Lanes
+from zflow.drivers.sockets import check_address
+from zflow.errors import ConfigError, Unavailable
+from zflow.roles.head import Head
+
+
+class Client(Asker):
+    """Asks the peer at `host`:`port`. Thread-safe; connections are made at the first post and kept.
+
+    host: a name or an IP, also ``host:port`` or ``tcp://host:port``. port: the gateway's `port` or an Executor's
+    `port_in`. asyncio=True gives an `AsyncClient`. Use it as a context manager, or `close` it, to leave nothing open.
+    """
+
+    def __new__(cls, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False, **options: Any) -> Any:
+        if asyncio and cls is Client:
+            return AsyncClient(host, port, **options)
+        return super().__new__(cls)
+
+    def __init__(self, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False) -> None:
+        self._peer = _address(host, port)
+        self._pool = Lanes(self._role, Directory({self._peer: self._peer}))
+
+    @property
+    def address(self) -> str:
+        """Where it asks: ``tcp://host:port``."""
+        return self._peer
+
+    def close(self) -> None:
+        """Close every connection. Posts that run in other threads are finished first."""
+        self._pool.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._peer!r})"
+
+    def _lanes(self) -> Lanes:
+        return self._pool
+
+    def _role(self) -> Head:
+        return _asking(self._peer)
+
+
+class AsyncClient(AsyncAsker):
+    """`Client` for asyncio: ``await client.post(...)``, or ``async for docs in client.post(...)``.
+
+    It may serve several loops, each with connections of its own; `close` it inside the loop that used it.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
+        self._peer = _address(host, port)
+        self._directory = Directory({self._peer: self._peer})
+        self._lanes: dict[asyncio.AbstractEventLoop, AsyncLane] = {}
+        self._is_closed = False
+
+    @property
+    def address(self) -> str:
+        """Where it asks: ``tcp://host:port``."""
+        return self._peer
+
+    async def close(self) -> None:
+        """Close the connections of the running loop, and of loops that have ended."""
+        self._is_closed = True
+        here = asyncio.get_running_loop()
+        for loop in [loop for loop in self._lanes if loop is here or loop.is_closed()]:
+            self._lanes.pop(loop).close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._peer!r})"
+
+    def _async_lane(self) -> AsyncLane:
+        if self._is_closed:
+            raise Unavailable("this AsyncClient is closed")
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(loop)
+        if lane is None:
+            lane = self._lanes[loop] = AsyncLane(_asking(self._peer), self._directory)
+        return lane
+
+
+def _asking(peer: str) -> Head:
+    return Head(peer, [peer], new_id=new_id)
+
+
+def _address(host: str, port: int | None) -> str:
+    """``tcp://host:port`` of what was given. Raises ConfigError naming what is missing or wrong."""
+    if not isinstance(host, str) or not host:
+        raise ConfigError(f"host: expected a name or an address, got {host!r}")
+    given = host.removeprefix("tcp://")
+    if "://" in given:
+        raise ConfigError(f"host: {host!r} is not reachable by zflow; use a host name, host:port or tcp://host:port")
+    name, found, tail = given.rpartition(":")
+    if found and tail.isdigit() and not given.endswith("]"):
+        if port is not None and int(tail) != port:
+            raise ConfigError(f"host {host!r} names another port than port={port}")
+        given, port = name, int(tail)
+    if port is None:
+        raise ConfigError("port: which port does the peer listen on? Give port=, or host='name:port'")
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigError(f"port: expected a whole number from 1 to 65535, got {port!r}")
+    if given == "0.0.0.0":  # noqa: S104 -- not a bind: users of jina write it for "this machine"
+        given = "127.0.0.1"
+    address = f"tcp://{given}:{port}"
+    check_address(address)
+    return address

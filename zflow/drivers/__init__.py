@@ -1,0 +1,1 @@
+"""What is done: sockets, clocks and user code. Only here is zmq imported."""

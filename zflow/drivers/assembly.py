@@ -1,0 +1,50 @@
+"""From the plan to the roles: the heads of a gateway, and the front doors of peers that strangers can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zflow.config.plan import NodePlan
+from zflow.drivers.directory import Directory
+from zflow.drivers.identity import new_id
+from zflow.drivers.sockets import is_tcp
+from zflow.roles.gateway import Gateway
+from zflow.roles.head import Head
+from zflow.roles.worker import Worker
+from zflow.topology import Topology
+
+
+def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
+    """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
+    names = [node.name for node in nodes]
+    heads = {
+        node.name: Head(
+            node.name,
+            [replica.link for replica in node.replicas],
+            new_id=new_id,
+            retries=node.retries,
+            timeout=node.timeout_send,
+            idempotent=node.idempotent,
+            nodes=names,
+        )
+        for node in nodes
+    }
+    return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+
+
+def worker_role(name: str, *, bind: str, describe: Callable[[], Mapping[str, Any]]) -> Worker:
+    """A worker whose front door is at `bind`."""
+    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), describe=describe)
+
+
+def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
+    """A directory that knows where the external replicas of `nodes` are; the others report themselves."""
+    return Directory(
+        {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
+    )
+
+
+def _nonces(bind: str) -> Callable[[], bytes] | None:
+    """Any web page can post bytes to a loopback tcp port; nobody else can reach a socket file in a 0700 directory."""
+    return new_id if is_tcp(bind) else None

@@ -1,0 +1,295 @@
+"""Carries a role: waits on its sockets and its clock, tells it what happened, carries out the steps it returns.
+
+This is the part that reactor and inline driver share. One thread owns a carrier and everything in it.
+
+A way out is one connection of one socket. When the connection is lost, everything that had arrived is delivered, the
+role is told, the socket is closed and after a pause a new one is dialled, at the address the directory then knows.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from zflow.drivers import sockets
+from zflow.drivers.directory import Directory
+from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
+from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Steps
+from zflow.wire.header import Kind, Message, decode, encode
+
+clock = time.monotonic
+
+_BACKOFF_FIRST = 0.01
+_BACKOFF_LAST = 1.0
+_LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
+_BURST = 64  # messages read from one socket before the others are looked at
+_FAREWELL_MS = 200
+
+
+class _WayOut:
+    """A way out by name: its socket and monitor while there is a connection, when to dial again while there is none."""
+
+    __slots__ = ("link", "address", "socket", "monitor", "over_tcp", "heard", "failures", "dial_at")
+
+    def __init__(self, link: str) -> None:
+        self.link = link
+        self.address = ""
+        self.socket: zmq.Socket[bytes] | None = None
+        self.monitor: zmq.Socket[bytes] | None = None
+        self.over_tcp = False
+        self.heard = False
+        self.failures = 0
+        self.dial_at = 0.0
+
+
+class Carrier:
+    """Runs `role`: `turn` by `turn`. What the role addresses to a local end is left in `asked` and `answered`.
+
+    asked: REQUESTs for the link "executor", to be run and answered by whoever owns the carrier. answered: outcomes
+    for the link "application".
+    """
+
+    def __init__(self, role: Role, directory: Directory, *, bind: str | None = None) -> None:
+        self.role = role
+        self.asked: deque[Message] = deque()
+        self.answered: deque[Message] = deque()
+        self.dropped = 0
+        self.address = ""
+        self._directory = directory
+        self._seen_version = directory.version
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context.max_sockets = 65_535  # two per way out; the default of 1,023 is soon reached
+        self._poller = zmq.Poller()
+        self._readers: dict[Any, Callable[[], None]] = {}
+        self._front: zmq.Socket[bytes] | None = None
+        self._front_over_tcp = False
+        self._ways_out = {link: _WayOut(link) for link in role.ways_out()}
+        self._undialled = list(self._ways_out.values())
+        try:
+            if bind is not None:
+                self._front, self.address = sockets.bind(self._context, bind)
+                self._front_over_tcp = sockets.is_tcp(bind)
+                self._watch(self._front, self._read_front)
+        except BaseException:
+            self.close()
+            raise
+
+    # -- for the drivers ---------------------------------------------------------------------------------------------
+
+    def turn(self, until: float | None) -> bool:
+        """Deliver what has come in, dial what is due; first sleep until something comes, or until the time `until`.
+
+        Returns whether anything had come in.
+        """
+        now = clock()
+        if self._undialled:
+            self._dial_due(now)
+        due = self.next_due()
+        if until is not None and (due is None or until < due):
+            due = until
+        timeout = None if due is None else 0 if due <= now else int((due - now) * 1000) + 1
+        ready = self._poller.poll(timeout)
+        for source, _ in ready:
+            reader = self._readers.get(source)
+            if reader is not None:  # an earlier one of this round may have closed it
+                reader()
+        due = self.role.next_deadline()
+        if due is not None and due <= (now := clock()):
+            self.carry(self.role.expire(now))
+        if self._seen_version != self._directory.version:
+            self._look_up()
+        return bool(ready)
+
+    def next_due(self) -> float | None:
+        """When `turn` has something to do at the latest, even if nothing comes in."""
+        due = self.role.next_deadline()
+        if self._undialled:
+            dial_at = min(way_out.dial_at for way_out in self._undialled)
+            return dial_at if due is None else min(due, dial_at)
+        return due
+
+    def deliver(self, link: Link, message: Message) -> None:
+        """A local end says `message`."""
+        self.carry(self.role.receive(link, message, clock()))
+
+    def carry(self, steps: Steps) -> None:
+        """Carry out `steps`, and those that follow from what fails."""
+        for link, message in steps:
+            if link == EXECUTOR:
+                self.asked.append(message)
+            elif link == APPLICATION:
+                self.answered.append(message)
+            elif isinstance(link, str):
+                self._send_out(self._ways_out[link], message)
+            else:
+                self._send_back(link, message)
+
+    def add_reader(self, descriptor: int, reader: Callable[[], None]) -> None:
+        """Call `reader` in `turn` whenever `descriptor` is readable."""
+        self._watch(descriptor, reader)
+
+    def descriptors(self) -> list[int]:
+        """What an event loop must watch: each becomes readable when `turn` may have something to do."""
+        return [
+            source if isinstance(source, int) else source.getsockopt(zmq.FD) for source in self._readers
+        ]
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""
+        for way_out in self._ways_out.values():
+            if way_out.socket is not None and way_out.heard:
+                self._send_out(way_out, Message(Kind.DRAINED))
+                way_out.socket.setsockopt(zmq.LINGER, max(linger_ms, _FAREWELL_MS))
+            self._hang_up(way_out)
+        if self._front is not None:
+            self._front.setsockopt(zmq.LINGER, linger_ms)
+            self._unwatch(self._front)
+            self._front.close()
+            self._front = None
+        self._readers.clear()
+        self._context.term()
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _send_out(self, way_out: _WayOut, message: Message) -> None:
+        if way_out.socket is None:
+            return  # lost a moment ago; the role has been told and has drawn its conclusions
+        try:
+            sockets.send(way_out.socket, (), encode(message), way_out.over_tcp)
+        except zmq.ZMQError as error:
+            self._lose(way_out, f"cannot send: {error}")
+
+    def _send_back(self, route: tuple[bytes, ...], message: Message) -> None:
+        if self._front is None:
+            return
+        try:
+            sockets.send(self._front, route, encode(message), self._front_over_tcp)
+        except zmq.ZMQError as error:
+            self.dropped += 1
+            self.carry(self.role.lost(route, f"cannot send: {error}", clock()))
+
+    # -- receiving ---------------------------------------------------------------------------------------------------
+
+    def _read_front(self) -> None:
+        front = self._front
+        for _ in range(_BURST):
+            if front is None or self._front is None:
+                return
+            frames = sockets.receive(front)
+            try:
+                at = 1 + [len(frame) for frame in frames[1:9]].index(0)
+            except ValueError:
+                self.dropped += 1  # no envelope: not one of ours
+            else:
+                route = tuple([frame.bytes for frame in frames[:at]])
+                self._deliver(route, frames[at + 1 :])
+            if not sockets.has_input(front):
+                return
+
+    def _read_way_out(self, way_out: _WayOut) -> None:
+        socket = way_out.socket
+        for _ in range(_BURST):
+            if socket is None or way_out.socket is not socket or not sockets.has_input(socket):
+                return
+            frames = sockets.receive(socket)
+            if len(frames[0]):
+                self.dropped += 1
+                continue
+            way_out.heard = True
+            way_out.failures = 0
+            self._deliver(way_out.link, frames[1:])
+
+    def _deliver(self, link: Link, frames: list[Any]) -> None:
+        if frames:
+            frames[0] = frames[0].bytes
+        try:
+            message = decode(frames)
+        except (ProtocolError, UnsupportedRequest) as error:
+            self._malformed(link, error)
+        else:
+            self.carry(self.role.receive(link, message, clock()))
+
+    def _malformed(self, link: Link, error: RemoteError) -> None:
+        self.dropped += 1
+        self.carry(self.role.malformed(link, error, clock()))
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    def _dial_due(self, now: float) -> None:
+        waiting, self._undialled = self._undialled, []
+        for way_out in waiting:
+            if way_out.dial_at > now or not self._dial(way_out, now):
+                self._undialled.append(way_out)
+
+    def _dial(self, way_out: _WayOut, now: float) -> bool:
+        address = self._directory.get(way_out.link)
+        if address is None:
+            way_out.dial_at = now + _LOOK_AGAIN
+            return False
+        way_out.address = address
+        way_out.over_tcp = sockets.is_tcp(address)
+        way_out.heard = False
+        try:
+            way_out.socket, way_out.monitor = sockets.dial(self._context, address)
+        except ConfigError as error:
+            way_out.dial_at = now + _BACKOFF_LAST
+            self.carry(self.role.lost(way_out.link, str(error), now))
+            return False
+        self._watch(way_out.socket, lambda: self._read_way_out(way_out))
+        self._watch(way_out.monitor, lambda: self._connection_ended(way_out))
+        self.carry(self.role.opened(way_out.link, now))
+        return True
+
+    def _connection_ended(self, way_out: _WayOut) -> None:
+        if way_out.monitor is None:
+            return
+        reason = sockets.read_monitor(way_out.monitor)
+        socket = way_out.socket
+        while socket is not None and way_out.socket is socket and sockets.has_input(socket):
+            self._read_way_out(way_out)  # answers that had arrived before the end
+        if way_out.socket is socket:
+            self._lose(way_out, reason)
+
+    def _lose(self, way_out: _WayOut, reason: str) -> None:
+        self._hang_up(way_out)
+        now = clock()
+        pause = min(_BACKOFF_LAST, _BACKOFF_FIRST * 2 ** min(way_out.failures, 10))
+        way_out.failures += 1
+        way_out.dial_at = now + pause * random.random()
+        self._undialled.append(way_out)
+        where = "" if way_out.address == way_out.link else f"{way_out.address}: "
+        self.carry(self.role.lost(way_out.link, where + reason, now))
+
+    def _look_up(self) -> None:
+        """The directory has changed: dial at once who has an address now, leave who has moved or gone."""
+        self._seen_version = self._directory.version
+        for way_out in self._ways_out.values():
+            address = self._directory.get(way_out.link)
+            if way_out.socket is None:
+                way_out.dial_at = way_out.dial_at if address is None else 0.0
+                way_out.failures = 0
+            elif address is not None and address != way_out.address:
+                self._lose(way_out, "it was replaced")
+
+    def _hang_up(self, way_out: _WayOut) -> None:
+        socket, monitor = way_out.socket, way_out.monitor
+        way_out.socket = way_out.monitor = None
+        if socket is not None and monitor is not None:
+            self._unwatch(socket)
+            self._unwatch(monitor)
+            socket.disable_monitor()
+            monitor.close()
+            socket.close()
+
+    def _watch(self, source: Any, reader: Callable[[], None]) -> None:
+        self._readers[source] = reader
+        self._poller.register(source, zmq.POLLIN)
+
+    def _unwatch(self, source: Any) -> None:
+        self._readers.pop(source, None)
+        self._poller.unregister(source)

@@ -1,0 +1,40 @@
+"""Where the peer at the end of each link is now.
+
+The supervisor writes: a process reported its address, or died. Drivers read when they open a connection. `version`
+grows with every change, so that a driver can see at the price of one comparison that it has nothing to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+
+class Directory:
+    """A thread-safe map from link to address (``ipc://...`` or ``tcp://host:port``)."""
+
+    def __init__(self, addresses: Mapping[str, str] | None = None) -> None:
+        self.version = 0
+        self._addresses = dict(addresses or {})
+        self._lock = threading.Lock()
+
+    def set(self, link: str, address: str) -> None:
+        """The peer of `link` answers at `address` from now on."""
+        with self._lock:
+            self._addresses[link] = address
+            self.version += 1
+
+    def remove(self, link: str) -> None:
+        """The peer of `link` is gone."""
+        with self._lock:
+            if self._addresses.pop(link, None) is not None:
+                self.version += 1
+
+    def get(self, link: str) -> str | None:
+        """The address of `link`'s peer, None while it has none."""
+        return self._addresses.get(link)
+
+    def all(self) -> dict[str, str]:
+        """Every known address."""
+        with self._lock:
+            return dict(self._addresses)

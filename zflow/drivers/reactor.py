@@ -1,0 +1,98 @@
+"""Runs one role until it is stopped, blocking: worker, gateway and head processes.
+
+`stop` may be called from a signal handler or another thread: it only writes to a pipe that the loop watches. On the
+main thread signals themselves are written to that pipe by the interpreter: one that arrives just before the loop
+goes to sleep would otherwise be handled only when something else wakes it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+from zflow.drivers.carrier import Carrier, clock
+from zflow.drivers.directory import Directory
+from zflow.roles.contract import Role
+from zflow.wire.header import Message
+
+_LINGER_MS = 1000
+
+LocalEnd = Callable[[Message], Message]
+
+
+class Reactor:
+    """`role` behind a bound socket. `local` maps the local link "executor" to what runs its REQUESTs, on this thread.
+
+    bind: ``ipc://path`` or ``tcp://host:port`` (port 0: the kernel chooses; `address` tells). Raises PortInUse.
+    grace: seconds that `run` may take to drain after `stop`.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        bind: str,
+        directory: Directory | None = None,
+        local: Mapping[str, LocalEnd] | None = None,
+        grace: float = 25.0,
+    ) -> None:
+        self._carrier = Carrier(role, directory or Directory(), bind=bind)
+        self._role = role
+        self._local = dict(local or {})
+        self._grace = grace
+        self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_asked_to_stop = False
+        self._stop_at: float | None = None
+        self._carrier.add_reader(self._wake_in, self._wake)
+
+    @property
+    def address(self) -> str:
+        """The address really bound."""
+        return self._carrier.address
+
+    def add_reader(self, descriptor: int, reader: Callable[[], None]) -> None:
+        """Call `reader` in the loop whenever `descriptor` is readable."""
+        self._carrier.add_reader(descriptor, reader)
+
+    def run(self) -> None:
+        """Serve until stopped and drained, then close every socket."""
+        carrier = self._carrier
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        previous = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False) if on_main_thread else -1
+        try:
+            while not self._is_done():
+                carrier.turn(0.0 if carrier.asked else self._stop_at)
+                if carrier.asked:
+                    request = carrier.asked.popleft()
+                    carrier.deliver("executor", self._local["executor"](request))
+        finally:
+            if on_main_thread:
+                signal.set_wakeup_fd(previous)
+            carrier.close(_LINGER_MS)
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Begin to drain: take no more work, finish what there is within `grace` seconds, then let `run` return."""
+        if grace is not None:
+            self._grace = grace
+        self._is_asked_to_stop = True
+        try:
+            os.write(self._wake_out, b"!")
+        except OSError:
+            pass  # stopped already, or the pipe is full of earlier calls: either way the loop knows
+
+    def _wake(self) -> None:
+        os.read(self._wake_in, 4096)
+        if self._is_asked_to_stop and self._stop_at is None:
+            now = clock()
+            self._stop_at = now + self._grace
+            self._carrier.carry(self._role.drain(now))
+
+    def _is_done(self) -> bool:
+        if self._stop_at is None:
+            return False
+        now = clock()
+        return now >= self._stop_at or self._role.is_idle(now) and not self._carrier.asked

@@ -1,0 +1,53 @@
+"""A progress bar on stderr: redrawn in place on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+_REDRAW = 0.1
+_LINE_EVERY = 5.0
+_WIDTH = 24
+
+
+class Progress:
+    """Counts what is done of `total` (None: unknown), under `title`."""
+
+    def __init__(self, title: str, total: int | None, *, stream: TextIO | None = None) -> None:
+        self._title = title
+        self._total = total
+        self._stream = stream or sys.stderr
+        self._on_terminal = self._stream.isatty()
+        self._done = 0
+        self._started = self._drawn = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """`count` more are done."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._drawn >= (_REDRAW if self._on_terminal else _LINE_EVERY):
+            self._drawn = now
+            self._draw(now)
+
+    def close(self) -> None:
+        """Draw the last state and leave the line."""
+        self._draw(time.monotonic())
+        if self._on_terminal:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _draw(self, now: float) -> None:
+        line = self._line(max(now - self._started, 1e-9))
+        self._stream.write(f"\r{line}\x1b[K" if self._on_terminal else f"{line}\n")
+        self._stream.flush()
+
+    def _line(self, elapsed: float) -> str:
+        rate = f"{self._done / elapsed:.0f} docs/s, {elapsed:.1f} s"
+        if not self._total:
+            return f"{self._title}: {self._done} docs, {rate}"
+        share = min(1.0, self._done / self._total)
+        filled = int(share * _WIDTH)
+        bar = "#" * filled + "-" * (_WIDTH - filled)
+        left = "" if not self._done or share == 1 else f", {elapsed / share - elapsed:.0f} s left"
+        return f"{self._title}: [{bar}] {self._done}/{self._total} docs, {rate}{left}"

@@ -1,0 +1,128 @@
+"""What one request came to: documents, results and a status; and the error, where it came to one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zflow.documents.document_array import DocumentArray
+from zflow.documents.reduce import concatenate, reduce_all
+from zflow.errors import BY_CODE, ExecutorError, RemoteError, ResourceExhausted
+from zflow.wire.frames import DETAILS, DOCUMENTS, RESULTS, Part
+from zflow.wire.header import MAYBE_EXECUTED, Kind, Message
+from zflow.wire.payload import decode_documents, decode_map
+
+RESULTS_KEY = "__results__"
+
+
+class Status:
+    """How a request ended. code: SUCCESS (0) or ERROR (1). description: the ``repr`` of the exception."""
+
+    SUCCESS = 0
+    ERROR = 1
+
+    __slots__ = ("code", "description", "exception")
+
+    def __init__(self, error: RemoteError | None = None) -> None:
+        self.exception = error
+        self.code = self.SUCCESS if error is None else self.ERROR
+        if error is None:
+            self.description = ""
+        elif isinstance(error, ExecutorError):
+            self.description = error.description
+        else:
+            self.description = repr(error)
+
+    def __repr__(self) -> str:
+        return "Status(SUCCESS)" if self.exception is None else f"Status(ERROR, {self.description})"
+
+
+class Response:
+    """The outcome of one request.
+
+    docs: the documents of the reply, or those of the request where there is none. parameters: the request's, with
+    each Executor's results under ``__results__`` by process name. status: SUCCESS or ERROR and why. request_id: the
+    call's id in hex. endpoint: as it was asked.
+    """
+
+    __slots__ = ("docs", "parameters", "status", "request_id", "endpoint")
+
+    def __init__(
+        self,
+        docs: DocumentArray,
+        parameters: dict[str, Any],
+        *,
+        error: RemoteError | None = None,
+        request_id: str = "",
+        endpoint: str = "/",
+    ) -> None:
+        self.docs = docs
+        self.parameters = parameters
+        self.status = Status(error)
+        self.request_id = request_id
+        self.endpoint = endpoint
+
+    @property
+    def data(self) -> Response:
+        """As in ``response.data.docs``."""
+        return self
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What Executors returned as dicts, by process name."""
+        found: dict[str, Any] = self.parameters.get(RESULTS_KEY, {})
+        return found
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """request_id, exec_endpoint and status, as plain data."""
+        status = {"code": self.status.code, "description": self.status.description}
+        return {"request_id": self.request_id, "exec_endpoint": self.endpoint, "status": status}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {"header": self.header, "parameters": self.parameters, "data": self.docs.to_list()}
+
+    def __repr__(self) -> str:
+        return f"Response({self.endpoint!r}, {len(self.docs)} docs, {self.status!r})"
+
+
+def read(outcome: Message, asked: DocumentArray, parameters: dict[str, Any], endpoint: str) -> Response:
+    """The Response that `outcome` is to the documents `asked`. Raises ProtocolError for a payload that is none."""
+    call_id = outcome.call_id.hex()
+    if outcome.kind is Kind.FAILURE:
+        error = error_of(outcome)
+        return Response(asked, parameters, error=error, request_id=call_id, endpoint=endpoint)
+    results = {part.label: decode_map(part.buffers()[0]) for part in outcome.parts if part.kind == RESULTS}
+    if results:
+        parameters = {**parameters, RESULTS_KEY: results}
+    return Response(_documents(outcome), parameters, request_id=call_id, endpoint=endpoint)
+
+
+def error_of(outcome: Message) -> RemoteError:
+    """The exception that a FAILURE tells."""
+    details = next((decode_map(part.buffers()[0]) for part in outcome.parts if part.kind == DETAILS), {})
+    kind = BY_CODE.get(_number(details.get("code")), RemoteError)
+    told: dict[str, Any] = {
+        "node": str(details.get("node", "")),
+        "peer": str(details.get("peer", "")),
+        "maybe_executed": bool(outcome.flags & MAYBE_EXECUTED),
+    }
+    if kind is ExecutorError:
+        told.update({name: str(details.get(name, "")) for name in ("name", "description", "traceback")})
+    elif kind is ResourceExhausted:
+        told["retry_after"] = float(_number(details.get("retry_after")))
+    return kind(str(details.get("message", "the peer gave no reason")), **told)
+
+
+def _documents(outcome: Message) -> DocumentArray:
+    parts: list[Part] = [part for part in outcome.parts if part.kind == DOCUMENTS]
+    if len(parts) == 1:
+        return decode_documents(parts[0].buffers())
+    branches: dict[str, list[DocumentArray]] = {}
+    for part in parts:
+        branches.setdefault(part.label, []).append(decode_documents(part.buffers()))
+    return concatenate([reduce_all(arrays) for arrays in branches.values()])
+
+
+def _number(value: Any) -> Any:
+    return value if type(value) in (int, float) else 0

@@ -1,0 +1,139 @@
+"""The front door that worker, head and gateway share: greetings, pings, descriptions, and the way they say goodbye.
+
+A connection is known once its HELLO was answered with READY. Where strangers can reach the port (tcp without keys)
+the door answers a first HELLO with a CHALLENGE and hears nothing else from that connection until the nonce comes
+back: bytes that a web page makes a browser post to a loopback port can be well-formed, but cannot know a nonce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zflow.errors import RemoteError, Unavailable
+from zflow.roles.contract import Link, Route, Steps, failure
+from zflow.version import SOFTWARE
+from zflow.wire import frames
+from zflow.wire.header import Kind, Message
+from zflow.wire.payload import encode_map
+
+MAX_CONNECTIONS = 65_536
+FAREWELL = 0.2  # seconds; callers that are asleep between two requests never answer a DRAIN
+
+
+class FrontDoor:
+    """Who has greeted us, and what everybody may ask without being a caller.
+
+    name, role: who we are. boot: 16 bytes, of this incarnation. credit: what one connection may have outstanding.
+    new_nonce: makes nonces where the port demands them, else None. describe, status: what to tell.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        *,
+        boot: bytes,
+        credit: int,
+        new_nonce: Callable[[], bytes] | None = None,
+        describe: Callable[[], Mapping[str, Any]],
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.name = name
+        self.role = role
+        self.credit = credit
+        self.greeted: dict[Link, list[str]] = {}  # with the names in the caller's Flow; oldest first
+        self.draining = False
+        self.leaves_at: float | None = None
+        self.dropped = 0
+        self._boot = boot
+        self._new_nonce = new_nonce
+        self._challenged: dict[Route, bytes] = {}
+        self._describe = describe
+        self._status = status
+
+    def receive(self, link: Link, message: Message) -> Steps | None:
+        """What to answer; None when the message is for the role behind the door (a REQUEST or a CANCEL of a caller)."""
+        kind = message.kind
+        if isinstance(link, str) or link in self.greeted:
+            if kind is Kind.REQUEST or kind is Kind.CANCEL:
+                return None
+        elif self._new_nonce is not None and kind is not Kind.HELLO:
+            self.dropped += 1
+            return []
+        elif kind is Kind.REQUEST:
+            refusal = Unavailable("this connection has not said HELLO", peer=self.name)
+            return [(link, failure(message.call_id, refusal, not_started=True))]
+        answer = self._answers.get(kind)
+        if answer is None or isinstance(link, str):
+            self.dropped += 1
+            return []
+        return answer(self, link, message)
+
+    def forget(self, link: Link) -> None:
+        """The connection by `link` is gone."""
+        if not isinstance(link, str):
+            self.greeted.pop(link, None)
+            self._challenged.pop(link, None)
+
+    def malformed(self, link: Link, error: RemoteError) -> Steps:
+        """Refuse what cannot be read, if we know the caller and which call it was."""
+        if error.call_id and (link in self.greeted or self._new_nonce is None):
+            return [(link, failure(error.call_id, error, not_started=True))]
+        self.dropped += 1
+        return []
+
+    def drain(self, now: float) -> Steps:
+        """Tell every caller to send no more, and give those who listen a moment to promise it."""
+        if self.draining:
+            return []
+        self.draining = True
+        self.leaves_at = now + FAREWELL
+        return [(link, Message(Kind.DRAIN)) for link in self.greeted]
+
+    def is_left(self, now: float) -> bool:
+        """Whether nothing can follow any more: every caller has said goodbye, or had the time to."""
+        return not self.greeted or self.leaves_at is not None and now >= self.leaves_at
+
+    def _hello(self, link: Route, message: Message) -> Steps:
+        if self._new_nonce is not None and link not in self.greeted:
+            nonce = self._challenged.get(link)
+            if nonce is None:
+                nonce = self._challenged[link] = self._new_nonce()
+                _forget_oldest(self._challenged)
+            if message.extra.get("nonce") != nonce:
+                return [(link, Message(Kind.CHALLENGE, extra={"nonce": nonce}))]
+            del self._challenged[link]
+        nodes = message.extra.get("nodes")
+        self.greeted[link] = [str(name) for name in nodes] if isinstance(nodes, list) else []
+        _forget_oldest(self.greeted)
+        extra = {"boot": self._boot, "credit": self.credit, "name": self.name, "role": self.role, "software": SOFTWARE}
+        steps: Steps = [(link, Message(Kind.READY, extra=extra))]
+        if self.draining:
+            steps.append((link, Message(Kind.DRAIN)))
+        return steps
+
+    def _ping(self, link: Route, message: Message) -> Steps:
+        told = {"name": self.name, "role": self.role, "state": "draining" if self.draining else "serving"}
+        return [(link, self._details(Kind.STATUS, message, {**told, "software": SOFTWARE, **self._status()}))]
+
+    def _description(self, link: Route, message: Message) -> Steps:
+        told = {"name": self.name, "role": self.role, "software": SOFTWARE, **self._describe()}
+        return [(link, self._details(Kind.DESCRIPTION, message, told))]
+
+    def _details(self, kind: Kind, asked: Message, told: Mapping[str, Any]) -> Message:
+        return Message(kind, asked.call_id, parts=[frames.part(frames.DETAILS, self.name, [encode_map(told)])])
+
+    def _goodbye(self, link: Route, message: Message) -> Steps:
+        self.forget(link)
+        return []
+
+    _answers = {Kind.HELLO: _hello, Kind.PING: _ping, Kind.DESCRIBE: _description, Kind.DRAINED: _goodbye}
+
+
+
+
+def _forget_oldest(known: dict[Any, Any]) -> None:
+    """Those who leave without a goodbye, and strangers who never answer, must not pin memory for ever."""
+    if len(known) > MAX_CONNECTIONS:
+        del known[next(iter(known))]

@@ -1,0 +1,336 @@
+"""Spreads requests over the replicas of one node, and answers for them whatever happens to a replica.
+
+Four rules:
+
+1. A request waits here, not at a replica: a replica is sent at most what its credit allows, the least burdened first.
+2. Every request ends in exactly one outcome. What arrives later or twice is dropped and counted.
+3. A request that has certainly not started is sent again, elsewhere first. One that may have run is sent again only
+   if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``.
+4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from zflow.errors import Cancelled, DeadlineExceeded, ProtocolError, RemoteError, ResourceExhausted, Unavailable
+from zflow.roles.balancing import least_outstanding
+from zflow.roles.contract import Link, Step, Steps, failure
+from zflow.roles.liveness import LOST, READY, Neighbour
+from zflow.roles.timers import Timers
+from zflow.wire.header import IDEMPOTENT, NOT_STARTED, Kind, Message
+
+PATIENCE = 3.0
+RETRIES = 2
+QUEUE_LIMIT = 10_000
+_BACKOFF = 0.05
+_RETRYABLE = frozenset({Unavailable.code, ResourceExhausted.code})
+
+
+class _Call:
+    """A request on its way.
+
+    origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
+    request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
+    sent: how often it was sent to a replica. neighbour: the replica that has it; None while it waits here.
+    """
+
+    __slots__ = ("origin", "call_id", "request", "deadline", "sent", "avoid", "neighbour", "waiting_since")
+
+    def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
+        self.origin: Link | None = origin
+        self.call_id = request.call_id
+        self.request: Message | None = request
+        self.deadline = deadline
+        self.sent = 0
+        self.avoid: tuple[str, ...] = ()
+        self.neighbour: Neighbour | None = None
+        self.waiting_since = now
+
+
+class Head:
+    """The head role.
+
+    node: the Executor's name in the Flow, for errors. links: the ways out, one per replica. new_id: makes 16-byte
+    ids. retries: how often an idempotent request is sent again after it may have run. timeout: seconds that one call
+    may take, None for no limit. nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        links: Sequence[str],
+        *,
+        new_id: Callable[[], bytes],
+        retries: int | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        nodes: Sequence[str] = (),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.node = node
+        self.dropped = 0
+        self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
+        self._retries = RETRIES if retries is None else retries
+        self._timeout = timeout
+        self._idempotent = idempotent
+        self._chance = chance
+        self._calls: dict[bytes, _Call] = {}
+        self._queue: deque[_Call] = deque()
+        self._deadlines: Timers[_Call] = Timers()
+        self._delayed: Timers[_Call] = Timers()
+        self._none_ready_since = 0.0
+
+    # -- the contract ------------------------------------------------------------------------------------------------
+
+    def ways_out(self) -> Sequence[str]:
+        return list(self._neighbours)
+
+    def receive(self, link: Link, message: Message, now: float) -> Steps:
+        neighbour = self._neighbours.get(link) if isinstance(link, str) else None
+        if neighbour is None:
+            return self._from_caller(link, message, now)
+        kind = message.kind
+        if kind is Kind.REPLY or kind is Kind.FAILURE:
+            return self._outcome(neighbour, message, now)
+        if kind is Kind.READY:
+            return self._assign(now) if neighbour.accept(message) else []
+        if kind is Kind.CHALLENGE:
+            proof = neighbour.prove(message)
+            return [(neighbour.link, proof)] if proof is not None else []
+        if kind is Kind.DRAIN:
+            neighbour.retire()
+            self._note_readiness(now)
+            return [(neighbour.link, Message(Kind.DRAINED))]
+        self.dropped += 1
+        return []
+
+    def opened(self, link: str, now: float) -> Steps:
+        return [(link, self._neighbours[link].greet())]
+
+    def lost(self, link: Link, reason: str, now: float) -> Steps:
+        """The connection to a replica, or a caller, is gone."""
+        neighbour = self._neighbours.get(link) if isinstance(link, str) else None
+        if neighbour is None:
+            return self._caller_lost(link)
+        steps: Steps = []
+        for call in neighbour.lose(reason):
+            steps += self._outlive(call, neighbour, now)
+        self._note_readiness(now)
+        return steps + self._assign(now)
+
+    def expire(self, now: float) -> Steps:
+        steps: Steps = []
+        for call in self._deadlines.due(now):
+            steps += self._too_late(call)
+        self._queue.extend(self._delayed.due(now))
+        if self._queue:
+            steps += self._assign(now)
+            steps += self._lose_patience(now)
+        return steps
+
+    def next_deadline(self) -> float | None:
+        times = [when for when in (self._deadlines.next(), self._delayed.next()) if when is not None]
+        if self._queue and not self._is_served():
+            times.append(max(self._queue[0].waiting_since, self._none_ready_since) + PATIENCE)
+        return min(times) if times else None
+
+    def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
+        """A replica sent what cannot be read. If it was an answer, its caller must hear of it."""
+        neighbour = self._neighbours.get(link) if isinstance(link, str) else None
+        if neighbour is None or error.call_id not in neighbour.calls:
+            self.dropped += 1
+            return []
+        nonsense = ProtocolError(f"{link} answered nonsense: {error}", node=self.node, peer=link, maybe_executed=True)
+        return self._outcome(neighbour, failure(error.call_id, nonsense), now)
+
+    def drain(self, now: float) -> Steps:
+        return []
+
+    def is_idle(self, now: float) -> bool:
+        return all(call.origin is None for call in self._calls.values())
+
+    # -- callers -----------------------------------------------------------------------------------------------------
+
+    def _from_caller(self, origin: Link, message: Message, now: float) -> Steps:
+        if message.kind is Kind.CANCEL:
+            return self._cancel(origin, message.call_id)
+        if message.kind is not Kind.REQUEST or message.call_id in self._calls:
+            self.dropped += 1
+            return []
+        if len(self._queue) >= QUEUE_LIMIT:
+            full = ResourceExhausted(
+                f"{self.node}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
+            )
+            return [(origin, failure(message.call_id, full, not_started=True))]
+        deadline = self._deadline(message, now)
+        call = _Call(origin, message, deadline, now)
+        if self._idempotent:
+            message.flags |= IDEMPOTENT
+        self._calls[call.call_id] = call
+        if deadline is not None:
+            self._deadlines.add(deadline, call)
+            if deadline <= now:
+                return []  # expire, which is due now, tells it
+        if not self._queue:
+            neighbour = least_outstanding(self._neighbours.values())
+            if neighbour is not None:
+                return [self._send(call, message, neighbour, now)]
+        self._queue.append(call)
+        return []
+
+    def _deadline(self, message: Message, now: float) -> float | None:
+        given = None if message.budget is None else now + message.budget / 1e6
+        if self._timeout is None:
+            return given
+        return now + self._timeout if given is None else min(given, now + self._timeout)
+
+    def _cancel(self, origin: Link, call_id: bytes) -> Steps:
+        call = self._calls.get(call_id)
+        if call is None or call.origin != origin:
+            return []
+        if call.neighbour is not None:  # its outcome, whatever it is, will be told as it comes
+            return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
+        self._forget(call)
+        gone = Cancelled(f"{self.node}: cancelled while it waited", node=self.node, maybe_executed=call.sent > 0)
+        return [(origin, failure(call_id, gone, not_started=call.sent == 0))]
+
+    def _caller_lost(self, link: Link) -> Steps:
+        steps: Steps = []
+        for call in [call for call in self._calls.values() if call.origin == link]:
+            if call.neighbour is None:
+                self._forget(call)
+            else:
+                steps.append(self._abandon(call, call.neighbour))
+        return steps
+
+    # -- replicas ----------------------------------------------------------------------------------------------------
+
+    def _assign(self, now: float) -> Steps:
+        """Send what waits, oldest first, as far as the replicas' credit goes."""
+        steps: Steps = []
+        queue = self._queue
+        while queue:
+            call = queue[0]
+            if call.request is None:
+                queue.popleft()
+                continue
+            neighbour = least_outstanding(self._neighbours.values(), call.avoid)
+            if neighbour is None:
+                break
+            queue.popleft()
+            steps.append(self._send(call, call.request, neighbour, now))
+        return steps
+
+    def _send(self, call: _Call, request: Message, neighbour: Neighbour, now: float) -> Step:
+        call.sent += 1
+        call.neighbour = neighbour
+        neighbour.calls[call.call_id] = call
+        if call.deadline is not None:
+            request.budget = max(0, int((call.deadline - now) * 1e6))
+        return neighbour.link, request
+
+    def _outcome(self, neighbour: Neighbour, message: Message, now: float) -> Steps:
+        call: _Call | None = neighbour.calls.pop(message.call_id, None)
+        if call is None:
+            self.dropped += 1
+            return []
+        steps: Steps = []
+        if call.origin is None or call.request is None:
+            self._forget(call)
+        elif self._may_go_elsewhere(call, message):
+            self._wait(call, call.request, neighbour, now)
+        else:
+            steps.append((call.origin, message))
+            self._forget(call)
+        return steps + self._assign(now) if self._queue else steps
+
+    def _may_go_elsewhere(self, call: _Call, outcome: Message) -> bool:
+        if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED:
+            return False
+        return outcome.extra.get("code") in _RETRYABLE and call.sent <= RETRIES
+
+    def _outlive(self, call: _Call, neighbour: Neighbour, now: float) -> Steps:
+        """The replica that had `call` is gone with it."""
+        request, origin = call.request, call.origin
+        if request is None or origin is None:
+            self._forget(call)
+            return []
+        if request.flags & IDEMPOTENT and call.sent <= self._retries:
+            self._wait(call, request, neighbour, now)
+            return []
+        self._forget(call)
+        lost = Unavailable(
+            f"{neighbour.link} was lost while it had the request ({neighbour.cause}); the request may have run",
+            node=self.node,
+            peer=neighbour.link,
+            maybe_executed=True,
+        )
+        return [(origin, failure(call.call_id, lost))]
+
+    def _wait(self, call: _Call, request: Message, neighbour: Neighbour, now: float) -> None:
+        """Back into the queue: at once if another replica may take it, else after a while that grows."""
+        call.neighbour = None
+        call.avoid = (neighbour.link,)
+        call.waiting_since = now
+        if len(self._neighbours) > 1 or neighbour.state == LOST:
+            self._queue.appendleft(call)
+        else:
+            self._delayed.add(now + _BACKOFF * 2**call.sent * self._chance(), call)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def _too_late(self, call: _Call) -> Steps:
+        origin, neighbour = call.origin, call.neighbour
+        steps: Steps = []
+        if origin is not None:
+            where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
+            late = DeadlineExceeded(
+                f"{self.node}: the deadline passed {where}", node=self.node, maybe_executed=call.sent > 0
+            )
+            steps.append((origin, failure(call.call_id, late, not_started=call.sent == 0)))
+        if neighbour is None:
+            self._forget(call)
+        else:
+            steps.append(self._abandon(call, neighbour))
+        return steps
+
+    def _lose_patience(self, now: float) -> Steps:
+        """Tell those who have waited long enough for a replica to become ready."""
+        steps: Steps = []
+        queue = self._queue
+        while queue and not self._is_served():
+            call = queue[0]
+            if call.request is None or call.origin is None:
+                queue.popleft()
+            elif max(call.waiting_since, self._none_ready_since) + PATIENCE > now:
+                break
+            else:
+                queue.popleft()
+                self._forget(call)
+                causes = "; ".join(f"{item.link}: {item.cause}" for item in self._neighbours.values())
+                nobody = Unavailable(
+                    f"{self.node} cannot be reached ({causes}); waited {PATIENCE:g} s",
+                    node=self.node,
+                    maybe_executed=call.sent > 0,
+                )
+                steps.append((call.origin, failure(call.call_id, nobody, not_started=call.sent == 0)))
+        return steps
+
+    def _is_served(self) -> bool:
+        return any(neighbour.state == READY for neighbour in self._neighbours.values())
+
+    def _note_readiness(self, now: float) -> None:
+        if not self._is_served():
+            self._none_ready_since = now
+
+    def _abandon(self, call: _Call, neighbour: Neighbour) -> Step:
+        """Nobody waits for `call` any more; its place at the replica stays taken until the replica lets go of it."""
+        call.origin = call.request = None
+        return neighbour.link, Message(Kind.CANCEL, call.call_id)
+
+    def _forget(self, call: _Call) -> None:
+        call.request = None
+        del self._calls[call.call_id]

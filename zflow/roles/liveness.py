@@ -1,0 +1,87 @@
+"""One neighbour at the far end of a way out: greeted, ready with credit, draining, or lost and why.
+
+That a silent neighbour is dead is found out below (ZMTP heartbeats, a closed connection) and arrives as `lost`; what
+is decided here is only who may be sent work. A connection is greeted once; its loss ends everything it granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from zflow.wire.header import Kind, Message
+
+LOST = "lost"
+GREETED = "greeted"
+READY = "ready"
+DRAINING = "draining"
+
+MAX_CREDIT = 65_536
+
+
+class Neighbour:
+    """The peer at the far end of `link`.
+
+    calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
+    takes. cause: why it is not ready, for people. nodes: the names in our Flow, by which the peer tells which
+    parameters are meant for others.
+    """
+
+    __slots__ = ("link", "state", "credit", "boot", "peer", "calls", "cause", "_greeting", "_new_id")
+
+    def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
+        self.link = link
+        self.state = LOST
+        self.credit = 0
+        self.boot = b""
+        self.peer = ""
+        self.calls: dict[bytes, Any] = {}
+        self.cause = "no answer to HELLO; is it a zflow peer?"
+        self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
+        self._new_id = new_id
+
+    def greet(self) -> Message:
+        """A fresh connection is being made: the HELLO that opens it."""
+        self.state = GREETED
+        self._greeting["conn"] = self._new_id()
+        return Message(Kind.HELLO, extra=dict(self._greeting))
+
+    def prove(self, challenge: Message) -> Message | None:
+        """The HELLO that answers `challenge`, or None for one without a nonce."""
+        nonce = challenge.extra.get("nonce")
+        if type(nonce) is not bytes or self.state != GREETED:
+            return None
+        return Message(Kind.HELLO, extra={**self._greeting, "nonce": nonce})
+
+    def accept(self, ready: Message) -> bool:
+        """The peer is READY. False when what it grants makes no sense."""
+        credit, boot = ready.extra.get("credit"), ready.extra.get("boot")
+        if type(credit) is not int or not 1 <= credit <= MAX_CREDIT or type(boot) is not bytes:
+            self.cause = f"it granted a credit of {credit!r:.40}"
+            return False
+        self.state = READY
+        self.credit = credit
+        self.boot = boot
+        self.peer = str(ready.extra.get("name", ""))
+        self.cause = ""
+        return True
+
+    def retire(self) -> None:
+        """The peer takes no more work; what it has it will finish."""
+        if self.state == READY:
+            self.state = DRAINING
+            self.cause = "it is shutting down"
+
+    def lose(self, cause: str) -> list[Any]:
+        """The connection is gone: whatever was outstanding on it, oldest first."""
+        self.state = LOST
+        self.credit = 0
+        self.cause = cause
+        calls = list(self.calls.values())
+        self.calls.clear()
+        return calls
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be sent one more request."""
+        return self.state == READY and len(self.calls) < self.credit

@@ -1,0 +1,106 @@
+"""The graph of Executors: checked once, immutable, walked by the gateway.
+
+Names must be identifiers, because they become parts of paths, link names and labels on the wire. ``gateway`` is the
+caller's own input: every graph starts there. The reply is the last node's; a node that nothing needs still ends
+before the reply is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zflow.errors import TopologyError, nearest
+
+GATEWAY = "gateway"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+class Node(NamedTuple):
+    """One Executor of the graph. `needs` names what it waits for, in the order in which it sees their documents."""
+
+    name: str
+    needs: tuple[str, ...]
+    no_reduce: bool = False
+
+
+class Topology:
+    """An immutable, checked graph. Raises TopologyError for unknown, duplicate or circular names.
+
+    nodes: in the order in which they were added. last: the node whose documents are the reply (``gateway`` for an
+    empty graph). downstream: for each name, who needs it.
+    """
+
+    __slots__ = ("nodes", "by_name", "downstream", "last")
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = tuple(nodes)
+        self.by_name: dict[str, Node] = {}
+        for node in self.nodes:
+            check_name(node.name)
+            if node.name in self.by_name:
+                raise TopologyError(f"two Executors are named {node.name!r}; give one of them another name")
+            self.by_name[node.name] = node
+        known = [GATEWAY, *self.by_name]
+        downstream: dict[str, list[str]] = {name: [] for name in known}
+        for node in self.nodes:
+            _check_needs(node, known)
+            for need in node.needs:
+                downstream[need].append(node.name)
+        self.downstream = {name: tuple(names) for name, names in downstream.items()}
+        self.last = self.nodes[-1].name if self.nodes else GATEWAY
+        _refuse_cycles(self.by_name, self.downstream)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Topology) and self.nodes == other.nodes
+
+    def __hash__(self) -> int:
+        return hash(self.nodes)
+
+    def __repr__(self) -> str:
+        return "Topology(" + ", ".join(node.name + "<-" + "+".join(node.needs) for node in self.nodes) + ")"
+
+    def __reduce__(self) -> tuple[type[Topology], tuple[tuple[Node, ...]]]:
+        return Topology, (self.nodes,)
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The nodes that nothing needs."""
+        return tuple(node.name for node in self.nodes if not self.downstream[node.name])
+
+
+def check_name(name: object) -> None:
+    """Raise TopologyError unless `name` can be a node's."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TopologyError(
+            f"{name!r:.80} cannot name an Executor: use letters, digits and underscores, at most 64, not a digit first"
+        )
+    if name == GATEWAY:
+        raise TopologyError(f"{GATEWAY!r} is the name of the Flow's own entrance; choose another for this Executor")
+
+
+def _check_needs(node: Node, known: Sequence[str]) -> None:
+    if not node.needs:
+        raise TopologyError(f"{node.name!r} needs nothing; say needs={GATEWAY!r} to start a branch")
+    for need in node.needs:
+        if need == node.name:
+            raise TopologyError(f"{node.name!r} needs itself")
+        if need not in known:
+            raise TopologyError(f"{node.name!r} needs {need!r}, which is not in the Flow: {nearest(need, known)}")
+    if len(set(node.needs)) != len(node.needs):
+        raise TopologyError(f"{node.name!r} names one of its needs twice: {', '.join(node.needs)}")
+
+
+def _refuse_cycles(nodes: dict[str, Node], downstream: dict[str, tuple[str, ...]]) -> None:
+    """Kahn's algorithm: what cannot be peeled off from the front stands on a cycle."""
+    missing = {name: len(node.needs) for name, node in nodes.items()}
+    ready = [GATEWAY]
+    while ready:
+        for name in downstream[ready.pop()]:
+            missing[name] -= 1
+            if not missing[name]:
+                del missing[name]
+                ready.append(name)
+    if missing:
+        raise TopologyError(f"these Executors need each other in a circle: {', '.join(missing)}")

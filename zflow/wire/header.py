@@ -1,0 +1,247 @@
+"""The message kinds and their header frame: one msgpack array, checked before anything is believed.
+
+`Message` is what roles receive and return; `encode` and `decode` are its only way onto and off a socket. Foreign
+frames decode to a Message or raise ProtocolError (or UnsupportedRequest, for a version or a must-understand key of a
+later protocol), never anything else. The grammar is in protocol/SPEC.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgpack
+
+from zflow.errors import ProtocolError, UnsupportedRequest
+from zflow.wire.frames import MAX_FRAMES, MAX_PARTS, MAX_REQUEST, Buffer, Part, split
+
+VERSION = 1
+
+
+class Kind(IntEnum):
+    """Message kinds; the numbers are the protocol's."""
+
+    HELLO = 1
+    CHALLENGE = 2
+    READY = 3
+    REQUEST = 4
+    REPLY = 5
+    PARTIAL = 6
+    FAILURE = 7
+    CANCEL = 8
+    DRAIN = 9
+    DRAINED = 10
+    PING = 11
+    STATUS = 12
+    DESCRIBE = 13
+    DESCRIPTION = 14
+
+
+IDEMPOTENT = 1  # REQUEST: may run more than once
+MAYBE_EXECUTED = 2  # FAILURE: the request may have run
+NOT_STARTED = 4  # FAILURE: it is certain that the request has not run; it may be sent elsewhere
+NO_REDUCE = 8  # REQUEST: append the documents of several parts instead of reducing them by id
+FLAGS = IDEMPOTENT | MAYBE_EXECUTED | NOT_STARTED | NO_REDUCE
+
+MAX_HEADER = 64 * 1024
+MAX_LABEL = 256
+MAX_BUDGET = 1 << 53  # microseconds; 285 years
+MAX_DEPTH = 8
+CALL_ID = 16
+_KNOWN_EXTRA = frozenset({"node", "target"})  # must-understand keys ("!key") that this version understands
+_ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
+_KINDS = {int(kind): kind for kind in Kind}
+_PART_KINDS = range(4)
+
+
+class Message:
+    """One message between two peers.
+
+    kind: what it is. call_id: 16 bytes, the same over all retries of a call, or empty where no call is meant.
+    endpoint: of a REQUEST. budget: microseconds that the call may still take, None for no limit. flags: see above.
+    parts: the payload. extra: everything that may grow (credit, nonce, node name, error code...).
+    """
+
+    __slots__ = ("kind", "call_id", "endpoint", "budget", "flags", "parts", "extra")
+
+    def __init__(
+        self,
+        kind: Kind,
+        call_id: bytes = b"",
+        endpoint: str = "",
+        budget: int | None = None,
+        flags: int = 0,
+        parts: Sequence[Part] = (),
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.call_id = call_id
+        self.endpoint = endpoint
+        self.budget = budget
+        self.flags = flags
+        self.parts = parts
+        self.extra = extra if extra is not None else {}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return _comparable(self) == _comparable(other)
+
+    __hash__ = None  # type: ignore[assignment]  # parts are mutable sequences
+
+    def __repr__(self) -> str:
+        shown = [f"{self.kind.name.title()}"]
+        for name in ("call_id", "endpoint", "budget", "flags", "extra"):
+            value = getattr(self, name)
+            if value or value == 0 and name == "budget":
+                shown.append(f"{name}={value.hex() if isinstance(value, bytes) else value!r}")
+        if self.parts:
+            shown.append("parts=" + "+".join(f"{item.label}[{item.kind}]:{sum(item.sizes)}" for item in self.parts))
+        return f"<{' '.join(shown)}>"
+
+
+def encode(message: Message) -> list[Buffer]:
+    """The header frame and the payload frames of `message`, without the routing envelope."""
+    parts = message.parts
+    header = msgpack.packb(
+        (
+            VERSION,
+            message.kind,
+            message.call_id,
+            message.endpoint,
+            message.budget,
+            message.flags,
+            [item[:4] for item in parts],
+            message.extra,
+        )
+    )
+    frames: list[Buffer] = [header]
+    for item in parts:
+        frames.extend(item.frames)
+    return frames
+
+
+def decode(frames: Sequence[Buffer]) -> Message:
+    """The Message in `frames` (header first).
+
+    Raises ProtocolError or UnsupportedRequest, naming what is wrong; their `call_id` is set where it could be read,
+    so that whoever waits for an answer can be told.
+    """
+    if not frames:
+        raise ProtocolError("no header frame")
+    if len(frames) > MAX_FRAMES:
+        raise ProtocolError(f"{len(frames)} frames; at most {MAX_FRAMES} are allowed")
+    fields = _unpack(frames[0])
+    if type(fields) is not list or not fields:
+        raise ProtocolError("the header is not an array")
+    if fields[0] != VERSION or type(fields[0]) is not int:
+        raise UnsupportedRequest(f"protocol version {fields[0]!r:.40}; this peer speaks version {VERSION}")
+    if len(fields) < 8:  # later versions may append places; what is there must be complete
+        raise ProtocolError(f"the header has {len(fields)} places instead of 8")
+    call_id = fields[2]
+    if type(call_id) is not bytes or len(call_id) not in (0, CALL_ID):
+        raise ProtocolError(f"call id must be {CALL_ID} bytes or none")
+    try:
+        return _message(fields, frames)
+    except (ProtocolError, UnsupportedRequest) as error:
+        error.call_id = call_id
+        raise
+
+
+def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
+    _, number, call_id, endpoint, budget, flags, layout, extra = fields[:8]
+    kind = _KINDS.get(number) if type(number) is int else None
+    if kind is None:
+        raise UnsupportedRequest(f"unknown message kind {number!r:.40}")
+    if type(endpoint) is not str or (endpoint and not _ENDPOINT.fullmatch(endpoint)):
+        raise ProtocolError(f"endpoint {endpoint!r:.60} does not match {_ENDPOINT.pattern}")
+    if budget is not None and (type(budget) is not int or not 0 <= budget <= MAX_BUDGET):
+        raise ProtocolError(f"budget {budget!r:.40} is not a number of microseconds")
+    if type(flags) is not int or flags < 0:
+        raise ProtocolError(f"flags {flags!r:.40} are not a set of bits")
+    if type(extra) is not dict:
+        raise ProtocolError("the last place of the header is not a map")
+    if extra:
+        _check_extra(extra)
+    if not call_id and kind in _CALLED:
+        raise ProtocolError(f"a {kind.name} without a call id")
+    if layout or len(frames) > 1:
+        parts = split(_checked_layout(layout), frames[1:])
+    elif type(layout) is not list:
+        raise ProtocolError("layout is not an array")
+    else:
+        parts = []
+    return Message(kind, call_id, endpoint, budget, flags & FLAGS, parts, extra)
+
+
+def is_endpoint(name: str) -> bool:
+    """Whether `name` may stand in the endpoint field of a REQUEST (empty: the default method)."""
+    return not name or _ENDPOINT.fullmatch(name) is not None
+
+
+ENDPOINT_PATTERN = _ENDPOINT.pattern
+
+
+def _unpack(frame: Buffer) -> Any:
+    if len(frame) > MAX_HEADER:
+        raise ProtocolError(f"a header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")
+    try:
+        return msgpack.unpackb(frame, raw=False, strict_map_key=True, max_ext_len=0)
+    except (ValueError, RecursionError, OverflowError, TypeError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"the header is not msgpack: {error!r:.200}") from None
+
+
+_CALLED = frozenset({Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL})
+
+
+def _check_extra(extra: dict[Any, Any]) -> None:
+    for key in extra:
+        if type(key) is not str or len(key) > MAX_LABEL:
+            raise ProtocolError(f"header key {key!r:.40} is not a short string")
+        if key[:1] == "!" and key[1:] not in _KNOWN_EXTRA:
+            raise UnsupportedRequest(f"this peer does not understand {key!r:.60}, which the message says it must")
+    _check_depth(extra, MAX_DEPTH - 1)
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if type(value) in (dict, list):
+        if left == 0:
+            raise ProtocolError(f"the header nests deeper than {MAX_DEPTH}")
+        for item in value.values() if type(value) is dict else value:
+            _check_depth(item, left - 1)
+
+
+def _checked_layout(layout: Any) -> list[tuple[int, str, int | None, list[int]]]:
+    if type(layout) is not list or len(layout) > MAX_PARTS:
+        raise ProtocolError(f"layout is not an array of at most {MAX_PARTS} parts")
+    total = 0
+    for entry in layout:
+        if type(entry) is not list or len(entry) < 4:
+            raise ProtocolError("a part of the layout is not [kind, label, shard, sizes]")
+        kind, label, shard, sizes = entry[:4]
+        if type(kind) is not int or kind not in _PART_KINDS:
+            raise ProtocolError(f"unknown part kind {kind!r:.40}")
+        if type(label) is not str or len(label) > MAX_LABEL:
+            raise ProtocolError(f"part label {label!r:.40} is not a short string")
+        if shard is not None and (type(shard) is not int or not 0 <= shard < 65536):
+            raise ProtocolError(f"shard {shard!r:.40} of part {label!r} is not a small number")
+        if type(sizes) is not list:
+            raise ProtocolError(f"sizes of part {label!r} are not an array")
+        for size in sizes:
+            if type(size) is not int or size < 0:
+                raise ProtocolError(f"size {size!r:.40} of part {label!r} is not a number of bytes")
+            total += size
+    if total > MAX_REQUEST:
+        raise ProtocolError(f"a payload of {total} bytes; at most {MAX_REQUEST} are allowed")
+    return [(entry[0], entry[1], entry[2], entry[3]) for entry in layout]
+
+
+def _comparable(message: Message) -> tuple[Any, ...]:
+    parts = [
+        (item.kind, item.label, item.shard, tuple(item.sizes), b"".join(bytes(frame) for frame in item.frames))
+        for item in message.parts
+    ]
+    fields = (message.kind, message.call_id, message.endpoint, message.budget, message.flags)
+    return (*fields, parts, message.extra)

@@ -1,1 +1,59 @@
-"""zflow: a ZeroMQ peer-to-peer runtime for Python."""
+"""zflow: a ZeroMQ peer-to-peer runtime for Python.
+
+Write an `Executor` class with `@requests` methods, compose Executors into a `Flow`, call it with a `Client`.
+"""
+
+from zflow.client import AsyncClient, Client
+from zflow.documents import Document, DocumentArray
+from zflow.errors import (
+    AuthError,
+    CallbackError,
+    Cancelled,
+    ConfigError,
+    DeadlineExceeded,
+    ExecutorError,
+    InvalidDocument,
+    InvalidRequest,
+    PortInUse,
+    ProtocolError,
+    RemoteError,
+    ResourceExhausted,
+    StartError,
+    TopologyError,
+    Unavailable,
+    UnsupportedRequest,
+    ZflowError,
+)
+from zflow.executor import Executor, requests
+from zflow.flow import Flow
+from zflow.response import Response
+from zflow.version import __version__
+
+__all__ = [
+    "AsyncClient",
+    "AuthError",
+    "CallbackError",
+    "Cancelled",
+    "Client",
+    "ConfigError",
+    "DeadlineExceeded",
+    "Document",
+    "DocumentArray",
+    "Executor",
+    "ExecutorError",
+    "Flow",
+    "InvalidDocument",
+    "InvalidRequest",
+    "PortInUse",
+    "ProtocolError",
+    "RemoteError",
+    "ResourceExhausted",
+    "Response",
+    "StartError",
+    "TopologyError",
+    "Unavailable",
+    "UnsupportedRequest",
+    "ZflowError",
+    "__version__",
+    "requests",
+]

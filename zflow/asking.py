@@ -11,7 +11,7 @@ from zflow.drivers.asynchronous import AsyncLane, answers
 from zflow.drivers.inline import Lane, Lanes
 from zflow.errors import ConfigError, nearest
 from zflow.inputs import Inputs, async_batches, batches
-from zflow.posting import REQUEST_SIZE, Callback, Posting
+from zflow.posting import PREFETCH, REQUEST_SIZE, Callback, Posting
 from zflow.response import Response
 
 
@@ -21,6 +21,9 @@ class Asker:
     def _lanes(self) -> Lanes:
         """The pool of lanes to post on; raises when nothing is open."""
         raise NotImplementedError
+
+    def _default_prefetch(self) -> int:
+        return PREFETCH
 
     def post(
         self,
@@ -73,7 +76,7 @@ class Asker:
             continue_on_error=continue_on_error,
             return_responses=return_responses,
             results_in_order=results_in_order,
-            prefetch=prefetch,
+            prefetch=self._default_prefetch() if prefetch is None else prefetch,
             timeout=timeout,
         )
         try:
@@ -132,9 +135,7 @@ class AsyncPost:
     Iterating gives, per request, its documents (with ``return_responses`` its Response) as it is answered.
     """
 
-    def __init__(
-        self, new_lane: Callable[[], AsyncLane], posting: Posting, inputs: Inputs, request_size: int
-    ) -> None:
+    def __init__(self, new_lane: Callable[[], AsyncLane], posting: Posting, inputs: Inputs, request_size: int) -> None:
         self._new_lane = new_lane
         self._posting = posting
         self._inputs = inputs
@@ -178,6 +179,9 @@ class AsyncAsker:
         """The lane of the running loop; raises when nothing is open."""
         raise NotImplementedError
 
+    def _default_prefetch(self) -> int:
+        return PREFETCH
+
     def post(
         self,
         on: str = "/",
@@ -210,7 +214,7 @@ class AsyncAsker:
             continue_on_error=continue_on_error,
             return_responses=return_responses,
             results_in_order=results_in_order,
-            prefetch=prefetch,
+            prefetch=self._default_prefetch() if prefetch is None else prefetch,
             timeout=timeout,
         )
         return AsyncPost(self._async_lane, posting, inputs, request_size)

@@ -13,7 +13,7 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Waiting:
-    """``0/2 waiting executor0 gateway to be ready...``: one line that is redrawn on a terminal, a few lines elsewhere."""
+    """``0/2 waiting executor0 gateway to be ready...``: one line, redrawn on a terminal; a few lines elsewhere."""
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -48,7 +48,7 @@ class Waiting:
 
 def ready_lines(host: str, port: int, what: str = "Flow") -> str:
     """The banner: how the gateway at `host`:`port` is reached from here and from elsewhere."""
-    if host in ("0.0.0.0", "::", "*"):  # noqa: S104 -- not a bind: shows how others reach it
+    if host in ("0.0.0.0", "::", "*"):
         local, private = f"127.0.0.1:{port}", f"{_own_address()}:{port}"
     elif host.startswith("127.") or host == "localhost":
         local, private = f"{host}:{port}", "not reachable (bound to loopback)"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from zflow.asking import Asker, AsyncAsker
-from zflow.drivers.asynchronous import AsyncLane
+from zflow.drivers.asynchronous import AsyncLane, AsyncLanes
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lanes
 from zflow.drivers.sockets import check_address
-from zflow.errors import ConfigError, Unavailable
+from zflow.errors import ConfigError
 from zflow.roles.head import Head
 
 
@@ -28,8 +28,8 @@ class Client(Asker):
         return super().__new__(cls)
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False) -> None:
-        self._peer = _address(host, port)
-        self._pool = Lanes(self._role, Directory({self._peer: self._peer}))
+        self._peer = address_of(host, port)
+        self._pool = Lanes(partial(_asking, self._peer), Directory({self._peer: self._peer}))
 
     @property
     def address(self) -> str:
@@ -39,6 +39,11 @@ class Client(Asker):
     def close(self) -> None:
         """Close every connection. Posts that run in other threads are finished first."""
         self._pool.close()
+
+    def __del__(self) -> None:
+        pool: Lanes | None = getattr(self, "_pool", None)  # none where __init__ raised
+        if pool is not None:
+            pool.close()
 
     def __enter__(self) -> Client:
         return self
@@ -52,9 +57,6 @@ class Client(Asker):
     def _lanes(self) -> Lanes:
         return self._pool
 
-    def _role(self) -> Head:
-        return _asking(self._peer)
-
 
 class AsyncClient(AsyncAsker):
     """`Client` for asyncio: ``await client.post(...)``, or ``async for docs in client.post(...)``.
@@ -63,10 +65,8 @@ class AsyncClient(AsyncAsker):
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
-        self._peer = _address(host, port)
-        self._directory = Directory({self._peer: self._peer})
-        self._lanes: dict[asyncio.AbstractEventLoop, AsyncLane] = {}
-        self._is_closed = False
+        self._peer = address_of(host, port)
+        self._pool = AsyncLanes(partial(_asking, self._peer), Directory({self._peer: self._peer}))
 
     @property
     def address(self) -> str:
@@ -75,10 +75,7 @@ class AsyncClient(AsyncAsker):
 
     async def close(self) -> None:
         """Close the connections of the running loop, and of loops that have ended."""
-        self._is_closed = True
-        here = asyncio.get_running_loop()
-        for loop in [loop for loop in self._lanes if loop is here or loop.is_closed()]:
-            self._lanes.pop(loop).close()
+        self._pool.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -90,20 +87,14 @@ class AsyncClient(AsyncAsker):
         return f"AsyncClient({self._peer!r})"
 
     def _async_lane(self) -> AsyncLane:
-        if self._is_closed:
-            raise Unavailable("this AsyncClient is closed")
-        loop = asyncio.get_running_loop()
-        lane = self._lanes.get(loop)
-        if lane is None:
-            lane = self._lanes[loop] = AsyncLane(_asking(self._peer), self._directory)
-        return lane
+        return self._pool.lane()
 
 
 def _asking(peer: str) -> Head:
     return Head(peer, [peer], new_id=new_id)
 
 
-def _address(host: str, port: int | None) -> str:
+def address_of(host: str, port: int | None = None) -> str:
     """``tcp://host:port`` of what was given. Raises ConfigError naming what is missing or wrong."""
     if not isinstance(host, str) or not host:
         raise ConfigError(f"host: expected a name or an address, got {host!r}")
@@ -119,7 +110,7 @@ def _address(host: str, port: int | None) -> str:
         raise ConfigError("port: which port does the peer listen on? Give port=, or host='name:port'")
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ConfigError(f"port: expected a whole number from 1 to 65535, got {port!r}")
-    if given == "0.0.0.0":  # noqa: S104 -- not a bind: users of jina write it for "this machine"
+    if given == "0.0.0.0":
         given = "127.0.0.1"
     address = f"tcp://{given}:{port}"
     check_address(address)

@@ -7,15 +7,15 @@ them is as many; a generator is read only as fast as its requests are sent.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Union
+from typing import Any
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.errors import InvalidRequest
 
-Inputs = Union[
-    None, Document, DocumentArray, Mapping[str, Any], str, bytes, Iterable[Any], AsyncIterable[Any], Callable[[], Any]
-]
+Inputs = (
+    Document | DocumentArray | Mapping[str, Any] | str | bytes | Iterable[Any] | AsyncIterable[Any] | Callable[[], Any]
+) | None
 
 
 def count_of(inputs: Any) -> int | None:

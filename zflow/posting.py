@@ -47,7 +47,7 @@ class Posting:
         continue_on_error: bool = False,
         return_responses: bool = False,
         results_in_order: bool = False,
-        prefetch: int | None = None,
+        prefetch: int = PREFETCH,
         timeout: float | None = None,
     ) -> None:
         if not is_endpoint(on):
@@ -128,9 +128,7 @@ class Posting:
             return read(answer, asked, self._parameters, self._on)
         except ProtocolError as error:
             nonsense = ProtocolError(f"the answer cannot be read: {error}", maybe_executed=True)
-            return Response(
-                asked, self._parameters, error=nonsense, request_id=answer.call_id.hex(), endpoint=self._on
-            )
+            return Response(asked, self._parameters, error=nonsense, request_id=answer.call_id.hex(), endpoint=self._on)
 
     def _tell(self, callback: Callback | None, response: Response, error: ZflowError | None) -> None:
         if callback is None:
@@ -156,9 +154,7 @@ def _arity(callback: Callback) -> int:
     return min(2, len(positional))
 
 
-def _window(prefetch: int | None) -> int:
-    if prefetch is None:
-        return PREFETCH
+def _window(prefetch: int) -> int:
     if isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 1:
         raise InvalidRequest(f"prefetch: expected a whole number of at least 1, got {prefetch!r}")
     return prefetch

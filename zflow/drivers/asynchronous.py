@@ -7,10 +7,11 @@ happened (they are edge-triggered), so every wake-up, and every send, is followe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
+from zflow.errors import Unavailable
 from zflow.roles.contract import APPLICATION, Role
 from zflow.wire.header import Kind, Message
 
@@ -26,11 +27,6 @@ class AsyncLane:
         self._watched: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._turn()
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop it lives in."""
-        return self._loop
 
     def ask(self, request: Message, inbox: asyncio.Queue[Message]) -> None:
         """Send `request` on its way; its outcome is put into `inbox`."""
@@ -48,8 +44,9 @@ class AsyncLane:
         """Say goodbye to the peers and leave the loop."""
         if self._timer is not None:
             self._timer.cancel()
-        for descriptor in self._watched:
-            self._loop.remove_reader(descriptor)
+        if not self._loop.is_closed():
+            for descriptor in self._watched:
+                self._loop.remove_reader(descriptor)
         self._watched.clear()
         self._carrier.close()
 
@@ -80,6 +77,40 @@ class AsyncLane:
         due = self._carrier.next_due()
         if due is not None:
             self._timer = self._loop.call_later(max(0.0, due - clock()), self._turn)
+
+
+class AsyncLanes:
+    """A lane for each loop that asks. `new_role` makes the role of each."""
+
+    def __init__(self, new_role: Callable[[], Role], directory: Directory) -> None:
+        self._new_role = new_role
+        self._directory = directory
+        self._lanes: dict[asyncio.AbstractEventLoop, AsyncLane] = {}
+        self._is_closed = False
+
+    def lane(self) -> AsyncLane:
+        """The lane of the running loop. Raises Unavailable after `close`."""
+        if self._is_closed:
+            raise Unavailable("it is closed already; use it inside its `with` block")
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(loop)
+        if lane is None:
+            self._close_where(asyncio.AbstractEventLoop.is_closed)
+            lane = self._lanes[loop] = AsyncLane(self._new_role(), self._directory)
+        return lane
+
+    def close(self) -> None:
+        """Close the lane of the running loop, and those of loops that do not run any more."""
+        self._is_closed = True
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        self._close_where(lambda loop: loop is here or not loop.is_running())
+
+    def _close_where(self, condition: Callable[[asyncio.AbstractEventLoop], bool]) -> None:
+        for loop in [loop for loop in self._lanes if condition(loop)]:
+            self._lanes.pop(loop).close()
 
 
 async def answers(inbox: asyncio.Queue[Message]) -> AsyncIterator[Message]:

@@ -135,9 +135,7 @@ class Carrier:
 
     def descriptors(self) -> list[int]:
         """What an event loop must watch: each becomes readable when `turn` may have something to do."""
-        return [
-            source if isinstance(source, int) else source.getsockopt(zmq.FD) for source in self._readers
-        ]
+        return [source if isinstance(source, int) else source.getsockopt(zmq.FD) for source in self._readers]
 
     def close(self, linger_ms: int = 0) -> None:
         """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""

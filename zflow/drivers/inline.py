@@ -58,7 +58,8 @@ class Lanes:
         self._new_role = new_role
         self._directory = directory
         self._idle: list[Lane] = []
-        self._lock = threading.Lock()
+        self._in_use = 0
+        self._lock = threading.Condition()
         self._is_closed = False
 
     @contextmanager
@@ -69,14 +70,16 @@ class Lanes:
             lane.catch_up()
             yield lane
         except BaseException:
+            self._leave()
             lane.close()
             raise
         self._give_back(lane)
 
-    def close(self) -> None:
-        """Close the idle lanes now and those in use when they come back."""
+    def close(self, grace: float = 0.0) -> None:
+        """Close the idle lanes now, and those in use when they come back; wait at most `grace` seconds for these."""
         with self._lock:
             self._is_closed = True
+            self._lock.wait_for(lambda: self._in_use == 0, grace)
             idle, self._idle = self._idle, []
         for lane in idle:
             if lane.owner == os.getpid():
@@ -86,15 +89,27 @@ class Lanes:
         with self._lock:
             if self._is_closed:
                 raise Unavailable("it is closed already; use it inside its `with` block")
+            self._in_use += 1
             while self._idle:
                 lane = self._idle.pop()
                 if lane.owner == os.getpid():  # sockets do not survive a fork; the child makes its own
                     return lane
-        return Lane(self._new_role(), self._directory)
+        try:
+            return Lane(self._new_role(), self._directory)
+        except BaseException:
+            self._leave()
+            raise
 
     def _give_back(self, lane: Lane) -> None:
         with self._lock:
+            self._leave()
             if not self._is_closed and len(self._idle) < _IDLE_LANES:
                 self._idle.append(lane)
                 return
         lane.close()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._in_use -= 1
+            if self._is_closed:
+                self._lock.notify_all()

@@ -19,7 +19,7 @@ from zflow.documents.reduce import concatenate, reduce_all
 from zflow.errors import ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Endpoint, Executor
 from zflow.roles.contract import failure
-from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, part
+from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
 from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
 
@@ -40,7 +40,7 @@ class UserCode:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self, request: Message) -> Message:
-        """The REPLY or FAILURE to `request`. Only what must end the process (SystemExit and the like) is let through."""
+        """The REPLY or FAILURE to `request`. Only what must end the process (such as SystemExit) is let through."""
         node = str(request.extra.get("node") or self._name.partition("/")[0])
         try:
             endpoint = self._executor.endpoint(request.endpoint)
@@ -113,7 +113,9 @@ class _Call:
             elif item.kind == PARAMETERS:
                 parameters = decode_map(item.buffers()[0])
         # shards of one node are one branch; each branch is what one of the needs made
-        self.docs_map = {label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()}
+        self.docs_map = {
+            label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()
+        }
         self.docs_matrix = list(self.docs_map.values())
         self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
         self._docs: DocumentArray | None = None

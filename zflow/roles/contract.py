@@ -10,7 +10,7 @@ A *link* is either a name (``"encoder/rep-0"``: a way out that the driver keeps 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Union
+from typing import Protocol
 
 from zflow.errors import RemoteError
 from zflow.wire import frames
@@ -18,7 +18,7 @@ from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 from zflow.wire.payload import encode_map
 
 Route = tuple[bytes, ...]
-Link = Union[str, Route]
+Link = str | Route
 Step = tuple[Link, Message]
 Steps = list[Step]
 
@@ -42,7 +42,7 @@ class Role(Protocol):
         """The connection by `link` is gone, and everything that had arrived by it has been delivered."""
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
-        """What came in by `link` is no message; `error` says why, and its `call_id` whose it was, if that much is known."""
+        """What came in by `link` is no message; `error` says why, and its `call_id` whose it was if that is known."""
 
     def expire(self, now: float) -> Steps:
         """Time has come to `now`: deadlines that passed, work that can begin."""

@@ -58,6 +58,8 @@ class FrontDoor:
         if isinstance(link, str) or link in self.greeted:
             if kind is Kind.REQUEST or kind is Kind.CANCEL:
                 return None
+        elif kind is Kind.CANCEL and self.draining:
+            return None  # who has said DRAINED may still give up what is here; a role cancels nobody else's
         elif self._new_nonce is not None and kind is not Kind.HELLO:
             self.dropped += 1
             return []
@@ -91,9 +93,14 @@ class FrontDoor:
         self.leaves_at = now + FAREWELL
         return [(link, Message(Kind.DRAIN)) for link in self.greeted]
 
+    def expire(self, now: float) -> None:
+        """Stop waiting for goodbyes once the time for them is over: a deadline that stays due would spin the driver."""
+        if self.leaves_at is not None and now >= self.leaves_at:
+            self.leaves_at = None
+
     def is_left(self, now: float) -> bool:
         """Whether nothing can follow any more: every caller has said goodbye, or had the time to."""
-        return not self.greeted or self.leaves_at is not None and now >= self.leaves_at
+        return not self.greeted or (self.draining and (self.leaves_at is None or now >= self.leaves_at))
 
     def _hello(self, link: Route, message: Message) -> Steps:
         if self._new_nonce is not None and link not in self.greeted:
@@ -129,8 +136,6 @@ class FrontDoor:
         return []
 
     _answers = {Kind.HELLO: _hello, Kind.PING: _ping, Kind.DESCRIBE: _description, Kind.DRAINED: _goodbye}
-
-
 
 
 def _forget_oldest(known: dict[Any, Any]) -> None:

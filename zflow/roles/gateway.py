@@ -35,9 +35,22 @@ class _Walk:
     need them. running: the steps that have no outcome yet, by call id. left: how many nodes have not ended.
     """
 
-    __slots__ = ("origin", "request", "parameters", "target", "deadline", "missing", "made", "results", "running", "left")
+    __slots__ = (
+        "origin",
+        "request",
+        "parameters",
+        "target",
+        "deadline",
+        "missing",
+        "made",
+        "results",
+        "running",
+        "left",
+    )
 
-    def __init__(self, origin: Link, request: Message, deadline: float | None, missing: dict[str, int], left: int) -> None:
+    def __init__(
+        self, origin: Link, request: Message, deadline: float | None, missing: dict[str, int], left: int
+    ) -> None:
         self.origin = origin
         self.request = request
         self.parameters = [part for part in request.parts if part.kind == PARAMETERS]
@@ -96,7 +109,7 @@ class Gateway:
         if answers is not None:
             return answers
         if message.kind is Kind.CANCEL:
-            return self._cancel(link, message.call_id, now)
+            return self._follow(self._cancel(link, message.call_id, now), now)
         return self._begin(link, message, now)
 
     def opened(self, link: str, now: float) -> Steps:
@@ -110,9 +123,10 @@ class Gateway:
         steps: Steps = []
         for walk in [walk for walk in self._walks.values() if walk.origin == link]:
             steps += self._stop(walk, now)
-        return steps
+        return self._follow(steps, now)
 
     def expire(self, now: float) -> Steps:
+        self.door.expire(now)
         steps: Steps = []
         for head in self._heads.values():
             steps += head.expire(now)
@@ -235,7 +249,11 @@ class Gateway:
         if walk.left < len(self.topology.nodes) or walk.running:  # others have run, or may have
             flags = flags & ~NOT_STARTED | MAYBE_EXECUTED
         told = Message(
-            Kind.FAILURE, walk.request.call_id, flags=flags, parts=outcome.parts, extra={"code": outcome.extra.get("code", 0)}
+            Kind.FAILURE,
+            walk.request.call_id,
+            flags=flags,
+            parts=outcome.parts,
+            extra={"code": outcome.extra.get("code", 0)},
         )
         return [*self._stop(walk, now), (walk.origin, told)]
 

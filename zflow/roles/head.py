@@ -20,13 +20,13 @@ from zflow.roles.balancing import least_outstanding
 from zflow.roles.contract import Link, Step, Steps, failure
 from zflow.roles.liveness import LOST, READY, Neighbour
 from zflow.roles.timers import Timers
-from zflow.wire.header import IDEMPOTENT, NOT_STARTED, Kind, Message
+from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 PATIENCE = 3.0
 RETRIES = 2
 QUEUE_LIMIT = 10_000
 _BACKOFF = 0.05
-_RETRYABLE = frozenset({Unavailable.code, ResourceExhausted.code})
+_RETRYABLE = (Unavailable.code, ResourceExhausted.code)  # no set: a foreign code may be something unhashable
 
 
 class _Call:
@@ -34,10 +34,23 @@ class _Call:
 
     origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
     request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
-    sent: how often it was sent to a replica. neighbour: the replica that has it; None while it waits here.
+    sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
+    given_up: whether its caller has cancelled it, so that it must not be sent again. neighbour: the replica that has
+    it; None while it waits here.
     """
 
-    __slots__ = ("origin", "call_id", "request", "deadline", "sent", "avoid", "neighbour", "waiting_since")
+    __slots__ = (
+        "origin",
+        "call_id",
+        "request",
+        "deadline",
+        "sent",
+        "may_have_run",
+        "given_up",
+        "avoid",
+        "neighbour",
+        "waiting_since",
+    )
 
     def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
         self.origin: Link | None = origin
@@ -45,6 +58,8 @@ class _Call:
         self.request: Message | None = request
         self.deadline = deadline
         self.sent = 0
+        self.may_have_run = False
+        self.given_up = False
         self.avoid: tuple[str, ...] = ()
         self.neighbour: Neighbour | None = None
         self.waiting_since = now
@@ -55,7 +70,8 @@ class Head:
 
     node: the Executor's name in the Flow, for errors. links: the ways out, one per replica. new_id: makes 16-byte
     ids. retries: how often an idempotent request is sent again after it may have run. timeout: seconds that one call
-    may take, None for no limit. nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries.
+    may take, None for no limit. nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread
+    retries.
     """
 
     def __init__(
@@ -101,8 +117,9 @@ class Head:
             proof = neighbour.prove(message)
             return [(neighbour.link, proof)] if proof is not None else []
         if kind is Kind.DRAIN:
+            was_served = self._is_served()
             neighbour.retire()
-            self._note_readiness(now)
+            self._note_readiness(was_served, now)
             return [(neighbour.link, Message(Kind.DRAINED))]
         self.dropped += 1
         return []
@@ -116,9 +133,10 @@ class Head:
         if neighbour is None:
             return self._caller_lost(link)
         steps: Steps = []
-        for call in neighbour.lose(reason):
+        was_served = self._is_served()
+        for call in reversed(neighbour.lose(reason)):  # each goes to the front of the queue
             steps += self._outlive(call, neighbour, now)
-        self._note_readiness(now)
+        self._note_readiness(was_served, now)
         return steps + self._assign(now)
 
     def expire(self, now: float) -> Steps:
@@ -132,10 +150,14 @@ class Head:
         return steps
 
     def next_deadline(self) -> float | None:
-        times = [when for when in (self._deadlines.next(), self._delayed.next()) if when is not None]
+        due = self._deadlines.next()
+        delayed = self._delayed.next()
+        if delayed is not None and (due is None or delayed < due):
+            due = delayed
         if self._queue and not self._is_served():
-            times.append(max(self._queue[0].waiting_since, self._none_ready_since) + PATIENCE)
-        return min(times) if times else None
+            impatient = max(self._queue[0].waiting_since, self._none_ready_since) + PATIENCE
+            due = impatient if due is None else min(due, impatient)
+        return due
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
         """A replica sent what cannot be read. If it was an answer, its caller must hear of it."""
@@ -143,7 +165,8 @@ class Head:
         if neighbour is None or error.call_id not in neighbour.calls:
             self.dropped += 1
             return []
-        nonsense = ProtocolError(f"{link} answered nonsense: {error}", node=self.node, peer=link, maybe_executed=True)
+        peer = neighbour.link
+        nonsense = ProtocolError(f"{peer} answered nonsense: {error}", node=self.node, peer=peer, maybe_executed=True)
         return self._outcome(neighbour, failure(error.call_id, nonsense), now)
 
     def drain(self, now: float) -> Steps:
@@ -160,7 +183,7 @@ class Head:
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
-        if len(self._queue) >= QUEUE_LIMIT:
+        if len(self._queue) >= QUEUE_LIMIT and self._is_full():
             full = ResourceExhausted(
                 f"{self.node}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
             )
@@ -192,10 +215,13 @@ class Head:
         if call is None or call.origin != origin:
             return []
         if call.neighbour is not None:  # its outcome, whatever it is, will be told as it comes
+            call.given_up = True
+            if call.request is not None:
+                call.request.parts = ()
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
         self._forget(call)
-        gone = Cancelled(f"{self.node}: cancelled while it waited", node=self.node, maybe_executed=call.sent > 0)
-        return [(origin, failure(call_id, gone, not_started=call.sent == 0))]
+        gone = Cancelled(f"{self.node}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
+        return [(origin, failure(call_id, gone, not_started=not call.may_have_run))]
 
     def _caller_lost(self, link: Link) -> Steps:
         steps: Steps = []
@@ -243,12 +269,14 @@ class Head:
         elif self._may_go_elsewhere(call, message):
             self._wait(call, call.request, neighbour, now)
         else:
+            if call.may_have_run and message.flags & NOT_STARTED:  # not this time, but an earlier one
+                message.flags = message.flags & ~NOT_STARTED | MAYBE_EXECUTED
             steps.append((call.origin, message))
             self._forget(call)
         return steps + self._assign(now) if self._queue else steps
 
     def _may_go_elsewhere(self, call: _Call, outcome: Message) -> bool:
-        if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED:
+        if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or call.given_up:
             return False
         return outcome.extra.get("code") in _RETRYABLE and call.sent <= RETRIES
 
@@ -258,7 +286,8 @@ class Head:
         if request is None or origin is None:
             self._forget(call)
             return []
-        if request.flags & IDEMPOTENT and call.sent <= self._retries:
+        call.may_have_run = True
+        if request.flags & IDEMPOTENT and call.sent <= self._retries and not call.given_up:
             self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
@@ -287,10 +316,11 @@ class Head:
         steps: Steps = []
         if origin is not None:
             where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
+            may_have_run = neighbour is not None or call.may_have_run
             late = DeadlineExceeded(
-                f"{self.node}: the deadline passed {where}", node=self.node, maybe_executed=call.sent > 0
+                f"{self.node}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
             )
-            steps.append((origin, failure(call.call_id, late, not_started=call.sent == 0)))
+            steps.append((origin, failure(call.call_id, late, not_started=not may_have_run)))
         if neighbour is None:
             self._forget(call)
         else:
@@ -314,17 +344,25 @@ class Head:
                 nobody = Unavailable(
                     f"{self.node} cannot be reached ({causes}); waited {PATIENCE:g} s",
                     node=self.node,
-                    maybe_executed=call.sent > 0,
+                    maybe_executed=call.may_have_run,
                 )
-                steps.append((call.origin, failure(call.call_id, nobody, not_started=call.sent == 0)))
+                steps.append((call.origin, failure(call.call_id, nobody, not_started=not call.may_have_run)))
         return steps
 
     def _is_served(self) -> bool:
         return any(neighbour.state == READY for neighbour in self._neighbours.values())
 
-    def _note_readiness(self, now: float) -> None:
-        if not self._is_served():
+    def _note_readiness(self, was_served: bool, now: float) -> None:
+        """The wait for a replica begins when the last ready one is gone; each failure to connect is no new wait."""
+        if was_served and not self._is_served():
             self._none_ready_since = now
+
+    def _is_full(self) -> bool:
+        """Whether QUEUE_LIMIT requests really wait. Those that were settled meanwhile are cleared away."""
+        if len(self._calls) - sum(len(neighbour.calls) for neighbour in self._neighbours.values()) >= QUEUE_LIMIT:
+            return True
+        self._queue = deque(call for call in self._queue if call.request is not None)
+        return False
 
     def _abandon(self, call: _Call, neighbour: Neighbour) -> Step:
         """Nobody waits for `call` any more; its place at the replica stays taken until the replica lets go of it."""

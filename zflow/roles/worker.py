@@ -80,6 +80,7 @@ class Worker:
         return []
 
     def expire(self, now: float) -> Steps:
+        self.door.expire(now)
         steps: Steps = []
         for call in self._deadlines.due(now):
             if call is not self._running:
@@ -111,8 +112,10 @@ class Worker:
             if self._calls[call_id].link == link:
                 self.door.dropped += 1  # the answer to the first of the two answers both
                 return []
-            taken = Unavailable("the same call is already here from another connection", peer=self.name)
-            return [(link, failure(call_id, taken, not_started=True))]
+            taken = Unavailable(
+                "the same call is already here from another connection", peer=self.name, maybe_executed=True
+            )
+            return [(link, failure(call_id, taken))]
         if self.door.draining:
             leaving = Unavailable(f"{self.name} is shutting down", peer=self.name)
             return [(link, failure(call_id, leaving, not_started=True))]

@@ -9,11 +9,11 @@ part joins them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from zflow.errors import ProtocolError
 
-Buffer = Union[bytes, memoryview]  # or a received frame: drivers hand on what has a length and lends its memory
+Buffer = bytes | memoryview  # or a received frame: drivers hand on what has a length and lends its memory
 
 DOCUMENTS, PARAMETERS, RESULTS, DETAILS = range(4)
 

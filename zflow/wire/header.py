@@ -15,7 +15,18 @@ from typing import Any
 import msgpack
 
 from zflow.errors import ProtocolError, UnsupportedRequest
-from zflow.wire.frames import MAX_FRAMES, MAX_PARTS, MAX_REQUEST, Buffer, Part, split
+from zflow.wire.frames import (
+    DETAILS,
+    DOCUMENTS,
+    MAX_FRAMES,
+    MAX_PARTS,
+    MAX_REQUEST,
+    PARAMETERS,
+    RESULTS,
+    Buffer,
+    Part,
+    split,
+)
 
 VERSION = 1
 
@@ -50,10 +61,22 @@ MAX_LABEL = 256
 MAX_BUDGET = 1 << 53  # microseconds; 285 years
 MAX_DEPTH = 8
 CALL_ID = 16
-_KNOWN_EXTRA = frozenset({"node", "target"})  # must-understand keys ("!key") that this version understands
+_UNDERSTOOD = frozenset({"target"})  # must-understand keys ("!key") that this version understands
+_EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
+    **dict.fromkeys(("conn", "boot", "nonce"), bytes),
+    **dict.fromkeys(("name", "role", "software", "node"), str),
+    **{"credit": int, "code": int, "nodes": list},
+}
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}
-_PART_KINDS = range(4)
+_PARTS_OF = {
+    Kind.REQUEST: (DOCUMENTS, PARAMETERS),
+    Kind.REPLY: (DOCUMENTS, RESULTS),
+    Kind.PARTIAL: (DOCUMENTS, RESULTS),
+    **dict.fromkeys((Kind.FAILURE, Kind.STATUS, Kind.DESCRIPTION), (DETAILS,)),
+}
+_CALLED = frozenset({Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL})
+_PROBE_FROM = 512  # bytes of a header from which its structure is proved complete before anything is built
 
 
 class Message:
@@ -136,22 +159,22 @@ def decode(frames: Sequence[Buffer]) -> Message:
     fields = _unpack(frames[0])
     if type(fields) is not list or not fields:
         raise ProtocolError("the header is not an array")
-    if fields[0] != VERSION or type(fields[0]) is not int:
-        raise UnsupportedRequest(f"protocol version {fields[0]!r:.40}; this peer speaks version {VERSION}")
-    if len(fields) < 8:  # later versions may append places; what is there must be complete
-        raise ProtocolError(f"the header has {len(fields)} places instead of 8")
-    call_id = fields[2]
-    if type(call_id) is not bytes or len(call_id) not in (0, CALL_ID):
-        raise ProtocolError(f"call id must be {CALL_ID} bytes or none")
     try:
         return _message(fields, frames)
     except (ProtocolError, UnsupportedRequest) as error:
-        error.call_id = call_id
+        if len(fields) > 2 and _is_id(fields[2]):  # its place is the same in every version
+            error.call_id = fields[2]
         raise
 
 
 def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
+    if fields[0] != VERSION or type(fields[0]) is not int:
+        raise UnsupportedRequest(f"protocol version {fields[0]!r:.40}; this peer speaks version {VERSION}")
+    if len(fields) < 8:  # later versions may append places; what is there must be complete
+        raise ProtocolError(f"the header has {len(fields)} places instead of 8")
     _, number, call_id, endpoint, budget, flags, layout, extra = fields[:8]
+    if call_id != b"" and not _is_id(call_id):
+        raise ProtocolError(f"the call id is not {CALL_ID} bytes, or none")
     kind = _KINDS.get(number) if type(number) is int else None
     if kind is None:
         raise UnsupportedRequest(f"unknown message kind {number!r:.40}")
@@ -168,11 +191,13 @@ def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
     if not call_id and kind in _CALLED:
         raise ProtocolError(f"a {kind.name} without a call id")
     if layout or len(frames) > 1:
-        parts = split(_checked_layout(layout), frames[1:])
+        parts = split(_checked_layout(layout, kind), frames[1:])
     elif type(layout) is not list:
         raise ProtocolError("layout is not an array")
     else:
         parts = []
+    if not parts and (kind is Kind.STATUS or kind is Kind.DESCRIPTION):
+        raise ProtocolError(f"a {kind.name} without details")
     return Message(kind, call_id, endpoint, budget, flags & FLAGS, parts, extra)
 
 
@@ -188,19 +213,39 @@ def _unpack(frame: Buffer) -> Any:
     if len(frame) > MAX_HEADER:
         raise ProtocolError(f"a header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")
     try:
-        return msgpack.unpackb(frame, raw=False, strict_map_key=True, max_ext_len=0)
-    except (ValueError, RecursionError, OverflowError, TypeError, msgpack.UnpackException) as error:
+        if len(frame) > _PROBE_FROM:  # 1,000 nested arrays that claim 65,536 elements each would cost 500 MB
+            probe = msgpack.Unpacker(max_buffer_size=MAX_HEADER)
+            probe.feed(frame)
+            probe.skip()
+        return msgpack.unpackb(frame, max_ext_len=0, ext_hook=_refuse_extension, object_pairs_hook=_map)
+    except Exception as error:  # whatever foreign bytes find: overflows, bad UTF-8, no memory, errors of msgpack's own
         raise ProtocolError(f"the header is not msgpack: {error!r:.200}") from None
 
 
-_CALLED = frozenset({Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL})
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a map has the same key twice")
+    return made
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is bytes and len(value) == CALL_ID
 
 
 def _check_extra(extra: dict[Any, Any]) -> None:
-    for key in extra:
+    for key, value in extra.items():
         if type(key) is not str or len(key) > MAX_LABEL:
             raise ProtocolError(f"header key {key!r:.40} is not a short string")
-        if key[:1] == "!" and key[1:] not in _KNOWN_EXTRA:
+        expected = _EXTRA_TYPES.get(key)
+        if expected is not None and not (_is_id(value) if expected is bytes else type(value) is expected):
+            wanted = f"{CALL_ID} bytes" if expected is bytes else f"of type {expected.__name__}"
+            raise ProtocolError(f"header key {key!r} is not {wanted}")
+        if key[:1] == "!" and key[1:] not in _UNDERSTOOD:
             raise UnsupportedRequest(f"this peer does not understand {key!r:.60}, which the message says it must")
     _check_depth(extra, MAX_DEPTH - 1)
 
@@ -213,26 +258,34 @@ def _check_depth(value: Any, left: int) -> None:
             _check_depth(item, left - 1)
 
 
-def _checked_layout(layout: Any) -> list[tuple[int, str, int | None, list[int]]]:
+def _checked_layout(layout: Any, message_kind: Kind) -> list[tuple[int, str, int | None, list[int]]]:
     if type(layout) is not list or len(layout) > MAX_PARTS:
         raise ProtocolError(f"layout is not an array of at most {MAX_PARTS} parts")
     total = 0
+    allowed = _PARTS_OF.get(message_kind, ())
+    singles = 0
     for entry in layout:
         if type(entry) is not list or len(entry) < 4:
             raise ProtocolError("a part of the layout is not [kind, label, shard, sizes]")
         kind, label, shard, sizes = entry[:4]
-        if type(kind) is not int or kind not in _PART_KINDS:
-            raise ProtocolError(f"unknown part kind {kind!r:.40}")
+        if type(kind) is not int or kind not in allowed:
+            raise ProtocolError(f"a {message_kind.name} carries no part of kind {kind!r:.40}")
         if type(label) is not str or len(label) > MAX_LABEL:
             raise ProtocolError(f"part label {label!r:.40} is not a short string")
         if shard is not None and (type(shard) is not int or not 0 <= shard < 65536):
             raise ProtocolError(f"shard {shard!r:.40} of part {label!r} is not a small number")
         if type(sizes) is not list:
             raise ProtocolError(f"sizes of part {label!r} are not an array")
+        if not sizes or kind != DOCUMENTS and len(sizes) != 1:
+            raise ProtocolError(f"part {label!r} has {len(sizes)} buffers; documents have a body, a map is just one")
+        if kind == PARAMETERS or kind == DETAILS:
+            singles += 1
         for size in sizes:
             if type(size) is not int or size < 0:
                 raise ProtocolError(f"size {size!r:.40} of part {label!r} is not a number of bytes")
             total += size
+    if singles > 1:
+        raise ProtocolError(f"{singles} parts that there is one of at most: parameters, or details")
     if total > MAX_REQUEST:
         raise ProtocolError(f"a payload of {total} bytes; at most {MAX_REQUEST} are allowed")
     return [(entry[0], entry[1], entry[2], entry[3]) for entry in layout]

@@ -1,0 +1,140 @@
+"""What it costs to be there: import, first answer, twenty Executors, memory per worker.
+
+Everything is measured in interpreters of its own, started for one figure each. An import is timed where nothing but `time`
+was imported before it; for the rest, this module is run as a program with the name of a probe and prints one number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench.machine import proportional_megabytes
+from bench.measuring import Block
+from bench.workloads import EXECUTORS_AT_ONCE, TEXT
+
+Side = Callable[[], AbstractContextManager[Block]]
+PROBE_S = 60.0
+IMPORT = "import time; before = time.perf_counter(); import {module}; print((time.perf_counter() - before) * 1e3)"
+
+
+# -- the probes; each returns milliseconds or megabytes
+
+
+def floor_answer() -> float:
+    """Start one bare worker in a fresh interpreter and ask it once."""
+    from bench import floor
+
+    before = time.perf_counter()
+    with floor.asking(floor.Text(1)) as ask:
+        ask()
+        return (time.perf_counter() - before) * 1e3
+
+
+def zflow_answer() -> float:
+    """Start a Flow of one Executor and ask it once."""
+    from bench.executors import Upper
+    from zflow import Document, Flow
+
+    before = time.perf_counter()
+    with Flow().add(uses=Upper) as flow:
+        flow.post("/", inputs=Document(text=TEXT))
+        return (time.perf_counter() - before) * 1e3
+
+
+@contextlib.contextmanager
+def _forked_workers(count: int) -> Iterator[None]:
+    from bench import floor
+
+    with (
+        tempfile.TemporaryDirectory(prefix="floor-") as directory,
+        floor.process("fork", directory, str(count)) as child,
+    ):
+        child.addresses(count)
+        yield
+
+
+@contextlib.contextmanager
+def _flow_of(count: int) -> Iterator[None]:
+    from bench.executors import Upper
+    from zflow import Flow
+
+    flow = Flow()
+    for number in range(count):
+        flow = flow.add(uses=Upper, name=f"upper{number}")
+    with flow:
+        yield
+
+
+def _until_ready(opened: AbstractContextManager[None]) -> float:
+    before = time.perf_counter()
+    with opened:
+        return (time.perf_counter() - before) * 1e3
+
+
+def _per_further_worker(started: Callable[[int], AbstractContextManager[None]]) -> float:
+    used = []
+    for count in (1, 1 + EXECUTORS_AT_ONCE):
+        with started(count):
+            used.append(proportional_megabytes(os.getpid()))
+    return (used[1] - used[0]) / EXECUTORS_AT_ONCE
+
+
+PROBES: dict[str, Callable[[], float]] = {
+    "answer-floor": floor_answer,
+    "answer-zflow": zflow_answer,
+    "twenty-floor": lambda: _until_ready(_forked_workers(EXECUTORS_AT_ONCE)),
+    "twenty-zflow": lambda: _until_ready(_flow_of(EXECUTORS_AT_ONCE)),
+    "memory-floor": lambda: _per_further_worker(_forked_workers),
+    "memory-zflow": lambda: _per_further_worker(_flow_of),
+}
+
+
+# -- the probes as sides
+
+
+def probe(*arguments: str) -> float:
+    """The number a fresh interpreter prints. Raises RuntimeError with its last words when it fails."""
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=PROBE_S, check=False)
+    if ended.returncode:
+        words = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+        raise RuntimeError(f"a fresh interpreter failed: {words[-1]}")
+    return float(ended.stdout)
+
+
+def time_import(module: str) -> float:
+    """Milliseconds to import `module` into a fresh interpreter that has imported nothing else."""
+    return probe("-c", IMPORT.format(module=module))
+
+
+def _side(measure: Callable[[str], float], what: str) -> Side:
+    return lambda: contextlib.nullcontext(lambda count: [measure(what) for _ in range(count)])
+
+
+def _probed(what: str) -> Side:
+    return _side(lambda name: probe("-m", "bench.startup", name), what)
+
+
+SIDES: dict[str, dict[str, Side]] = {
+    "start-import": {
+        "floor": _side(time_import, "numpy"),
+        "zmq": _side(time_import, "zmq"),
+        "zflow": _side(time_import, "zflow"),
+    },
+    **{
+        f"start-{what}": {"floor": _probed(f"{what}-floor"), "zflow": _probed(f"{what}-zflow")}
+        for what in ("answer", "twenty", "memory")
+    },
+}
+
+if __name__ == "__main__":
+    print(PROBES[sys.argv[1]]())

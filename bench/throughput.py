@@ -1,0 +1,54 @@
+"""Many questions at once (W2): how many small documents per second one caller gets answered, 64 in flight."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from bench import floor
+from bench.measuring import Block, rate
+from bench.workloads import IN_FLIGHT, TEXT, UPPER_TEXT
+
+Side = Callable[[], AbstractContextManager[Block]]
+AskMany = Callable[[int], object]
+THROUGH_GATEWAY = ("tcp", "ipc")
+
+
+@contextlib.contextmanager
+def _rated(opened: AbstractContextManager[AskMany]) -> Iterator[Block]:
+    with opened as ask:
+        if (answer := ask(2 * IN_FLIGHT)) != UPPER_TEXT:
+            raise RuntimeError(f"a side answered {answer!r} instead of {UPPER_TEXT!r}; its rate would mean nothing")
+        yield rate(ask)
+
+
+@contextlib.contextmanager
+def _client_through_gateway() -> Iterator[AskMany]:
+    # zflow is imported here so that the floor also runs where zflow does not.
+    from bench.executors import Upper
+    from zflow import Client, Document, Flow
+
+    def ask(count: int) -> object:
+        inputs = (Document(id=f"{number:032x}", text=TEXT) for number in range(count))
+        answer = client.post("/", inputs=inputs, request_size=1, prefetch=IN_FLIGHT)
+        if len(answer) != count:
+            raise RuntimeError(f"{len(answer)} of {count} documents came back")
+        return answer[-1].text
+
+    with Flow().add(uses=Upper) as flow:
+        client = Client(port=flow.port)
+        yield ask
+
+
+def _bare(style: str) -> Side:
+    return lambda: _rated(floor.asking_many(floor.Text(1), IN_FLIGHT, THROUGH_GATEWAY, style))
+
+
+SIDES: dict[str, dict[str, Side]] = {
+    "W2-gateway": {
+        "floor": _bare("plain"),
+        "tight": _bare("tight"),
+        "zflow": lambda: _rated(_client_through_gateway()),
+    },
+}

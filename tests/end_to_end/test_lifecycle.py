@@ -1,0 +1,254 @@
+"""Birth and death of Flows: scripts, notebooks-like sessions, several at once, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import descendants_of, is_alive, read_until, wait_for
+from zflow import Client, Document, Executor, Flow, requests
+from zflow.errors import ConfigError
+
+
+class Echo(Executor):
+    @requests
+    def echo(self, docs, **kwargs):
+        pass
+
+    @requests(on="/slow")
+    def slow(self, docs, **kwargs):
+        time.sleep(0.5)
+        docs.texts = ["slept" for _ in docs]
+
+
+def zflow_files() -> set[str]:
+    """What zflow keeps in the file system while a Flow is open."""
+    return {path.name for path in Path(tempfile.gettempdir()).glob("zflow*")}
+
+
+SCRIPT = """
+import sys, time
+from zflow import Document, Executor, Flow, requests
+
+class Echo(Executor):
+    @requests
+    def echo(self, docs, **kwargs):
+        pass
+
+    @requests(on='/sleep')
+    def sleep(self, **kwargs):
+        print('sleeping', flush=True)
+        time.sleep(30)
+
+    def close(self):
+        print('closing...', flush=True)
+
+with Flow().add(uses=Echo, replicas=2).add(uses=Echo) as f:
+    f.post('/', Document(text='x'))
+    print('ready', f.port, flush=True)
+    {then}
+"""
+
+
+@pytest.fixture
+def open_flow(tmp_path, start):
+    """A script with an open Flow (three workers and a gateway) in a process group of its own."""
+
+    def begin(then: str = "f.block()") -> tuple[subprocess.Popen[str], list[int]]:
+        path = tmp_path / "script.py"
+        path.write_text(SCRIPT.format(then=then))
+        process = start(sys.executable, "-u", str(path), start_new_session=True)
+        read_until(process, "^ready")
+        children = descendants_of(process.pid)
+        assert len(children) >= 4
+        return process, children
+
+    return begin
+
+
+def assert_nothing_is_left(children: list[int], before: set[str], within: float) -> None:
+    wait_for(lambda: not any(is_alive(child) for child in children), "all children to end", within)
+    wait_for(lambda: zflow_files() <= before, "all files to be removed", within)
+
+
+def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
+    before = zflow_files()
+    process, children = open_flow()
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate(timeout=15)[0]
+    assert told.count("closing...") == 3
+    assert "Traceback" not in told
+    assert_nothing_is_left(children, before, 5)
+
+
+def test_sigterm_in_block_ends_everything(open_flow) -> None:
+    before = zflow_files()
+    process, children = open_flow()
+    process.terminate()
+    told = process.communicate(timeout=15)[0]
+    assert told.count("closing...") == 3
+    assert_nothing_is_left(children, before, 5)
+
+
+@pytest.mark.parametrize("then", ["f.block()", "f.post('/sleep')"])
+def test_sigkill_of_the_parent_leaves_nothing(open_flow, then) -> None:
+    before = zflow_files()
+    process, children = open_flow(then)
+    if "sleep" in then:
+        read_until(process, "^sleeping")
+    process.kill()
+    process.wait(5)
+    assert_nothing_is_left(children, before, 3)
+
+
+def test_an_exception_inside_with_ends_everything(open_flow) -> None:
+    before = zflow_files()
+    process, children = open_flow("raise KeyError('mine')")
+    told = process.communicate(timeout=15)[0]
+    assert "KeyError: 'mine'" in told
+    assert process.returncode == 1
+    assert_nothing_is_left(children, before, 5)
+
+
+def test_several_flows_one_after_another_and_at_once() -> None:
+    for _ in range(3):
+        with Flow(quiet=True).add(uses=Echo) as flow:
+            assert flow.post("/", Document(text="again")).texts == ["again"]
+    with Flow(quiet=True).add(uses=Echo) as first, Flow(quiet=True).add(uses=Echo) as second:
+        assert first.port != second.port
+        assert first.post("/", Document(text="1")).texts + second.post("/", Document(text="2")).texts == ["1", "2"]
+
+
+def test_a_flow_may_be_opened_again() -> None:
+    flow = Flow(quiet=True).add(uses=Echo)
+    for _ in range(2):
+        with flow:
+            assert flow.post("/", Document(text="x")).texts == ["x"]
+
+
+def test_flows_start_in_threads_and_beside_running_event_loops() -> None:
+    import asyncio
+
+    texts: list[str] = []
+
+    def use() -> None:
+        with Flow(quiet=True).add(uses=Echo) as flow:
+            texts.extend(flow.post("/", Document(text="thread")).texts)
+
+    async def within_a_loop() -> None:
+        with Flow(quiet=True).add(uses=Echo) as flow:
+            texts.extend(flow.post("/", Document(text="loop")).texts)
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(within_a_loop())
+    for thread in threads:
+        thread.join(30)
+    assert sorted(texts) == ["loop", "thread", "thread"]
+
+
+def test_requests_in_flight_at_close_get_their_answers() -> None:
+    texts: dict[str, list[str]] = {}
+    flow = Flow(quiet=True).add(uses=Echo)
+    with flow:
+        client = Client(port=flow.port)
+        under_way = [
+            threading.Thread(target=lambda: texts.update(inline=flow.post("/slow", Document()).texts)),
+            threading.Thread(target=lambda: texts.update(client=client.post("/slow", Document()).texts)),
+        ]
+        for thread in under_way:
+            thread.start()
+        time.sleep(0.2)  # both are on their way; the Flow closes while they run
+    for thread in under_way:
+        thread.join(10)
+    client.close()
+    assert texts == {"inline": ["slept"], "client": ["slept"]}
+
+
+def test_the_flow_is_over_when_it_is_closed() -> None:
+    flow = Flow(quiet=True).add(uses=Echo)
+    with pytest.raises(ConfigError, match="with flow"):
+        flow.post("/")
+    with flow:
+        pass
+    with pytest.raises(ConfigError, match="with flow"):
+        flow.post("/")
+
+
+def test_a_session_without_a_file_defines_executors_too(start) -> None:
+    """As a notebook or an interactive prompt does: classes of ``__main__`` that no file holds."""
+    source = (
+        "from zflow import *\n"
+        "import math\n"
+        "factor = 3\n"
+        "class Times(Executor):\n"
+        "    @requests\n"
+        "    def times(self, docs, **kwargs):\n"
+        "        docs.texts = [str(math.floor(float(text)) * factor) for text in docs.texts]\n"
+        "\n"
+        "with Flow().add(uses=Times) as f:\n"
+        "    print(f.post('/', Document(text='2.5')).texts)\n"
+        "\n"
+    )
+    session = start(sys.executable, "-i", "-q", stdin=subprocess.PIPE)
+    told = session.communicate(source, timeout=30)[0]
+    assert "['6']" in told
+
+
+def test_the_gateways_port_is_the_one_that_was_asked_for(port) -> None:
+    with Flow(port=port, quiet=True).add(uses=Echo) as flow:
+        assert flow.port == port
+        with Client(port=port) as client:
+            assert client.post("/", Document(text="x")).texts == ["x"]
+
+
+def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -> None:
+    (tmp_path / "echo.py").write_text(
+        "from zflow import Executor, requests\n"
+        "class FileEcho(Executor):\n"
+        "    def __init__(self, suffix='', **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
+        "        self.suffix = suffix\n"
+        "    @requests\n"
+        "    def echo(self, docs, **kwargs):\n"
+        "        docs.texts = [text + self.suffix for text in docs.texts]\n"
+    )
+    (tmp_path / "echo.yml").write_text("jtype: FileEcho\nmetas:\n  py_modules: [echo.py]\n")
+    (tmp_path / "flow.yml").write_text(
+        "jtype: Flow\n"
+        "version: '1'\n"
+        "with:\n"
+        f"  port: {port}\n"
+        "executors:\n"
+        "  - name: first\n"
+        "    uses: echo.yml\n"
+        "    uses_with: {suffix: '${{ ENV.SUFFIX }}'}\n"
+        "  - name: second\n"
+        "    uses: echo.yml\n"
+        "    needs: first\n"
+    )
+    env = {**os.environ, "SUFFIX": "!"}
+    process = start(*zflow_command, "flow", "--uses", str(tmp_path / "flow.yml"), cwd="/", env=env)
+    read_until(process, "Public address")
+    with Client(port=port) as client:
+        assert client.post("/", Document(text="hey")).texts == ["hey!"]
+    process.terminate()
+    process.communicate(timeout=15)
+    assert process.returncode == 0
+
+    os.environ["SUFFIX"] = "?"
+    try:
+        flow = Flow.load_config(str(tmp_path / "flow.yml"))
+    finally:
+        del os.environ["SUFFIX"]
+    flow.save_config(str(tmp_path / "saved.yml"))
+    assert Flow.load_config(str(tmp_path / "saved.yml")) == flow

@@ -1,0 +1,277 @@
+"""Whoever greets is known; strangers reach nothing, and where a nonce is demanded they hear only that."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.clock import Ids
+from tests.support.executors import details_of
+from zflow.errors import ProtocolError, Unavailable
+from zflow.roles import front_door
+from zflow.roles.contract import APPLICATION
+from zflow.roles.front_door import FAREWELL, FrontDoor
+from zflow.version import SOFTWARE
+from zflow.wire.header import NOT_STARTED, Kind, Message
+
+FRIEND, STRANGER = (b"friend",), (b"stranger",)
+BOOT, CALL = b"b" * 16, b"c" * 16
+EVERY_KIND = [Message(kind, CALL if kind is not Kind.HELLO else b"") for kind in Kind]
+ROLES_BUSINESS = (Kind.REQUEST, Kind.CANCEL)
+
+
+def door(*, nonces: bool = False) -> FrontDoor:
+    return FrontDoor(
+        "a/rep-0",
+        "worker",
+        boot=BOOT,
+        credit=4,
+        new_nonce=Ids(b"nonce") if nonces else None,
+        describe=lambda: {"endpoints": ["/a"]},
+        status=lambda: {"inflight": 1},
+    )
+
+
+def greeted(door: FrontDoor, link: tuple[bytes, ...] = FRIEND, **extra: object) -> FrontDoor:
+    """The same door, after `link` has said HELLO and answered whatever it was asked."""
+    steps = door.receive(link, Message(Kind.HELLO, extra=extra))
+    assert steps is not None
+    [(_, answer)] = steps
+    if answer.kind is Kind.CHALLENGE:
+        door.receive(link, Message(Kind.HELLO, extra={**extra, "nonce": answer.extra["nonce"]}))
+    return door
+
+
+def test_hello_is_answered_with_ready_and_the_credit():
+    assert door().receive(FRIEND, Message(Kind.HELLO)) == [
+        (
+            FRIEND,
+            Message(
+                Kind.READY,
+                extra={"boot": BOOT, "credit": 4, "name": "a/rep-0", "role": "worker", "software": SOFTWARE},
+            ),
+        )
+    ]
+
+
+def test_a_request_of_a_friend_is_for_the_role_behind():
+    friendly = greeted(door())
+    assert friendly.receive(FRIEND, Message(Kind.REQUEST, CALL)) is None
+    assert friendly.receive(FRIEND, Message(Kind.CANCEL, CALL)) is None
+
+
+def test_the_application_needs_no_greeting():
+    assert door(nonces=True).receive(APPLICATION, Message(Kind.REQUEST, CALL)) is None
+    assert door(nonces=True).receive(APPLICATION, Message(Kind.CANCEL, CALL)) is None
+
+
+def test_the_names_of_the_callers_flow_are_kept():
+    assert greeted(door(), nodes=["a", "b"]).greeted == {FRIEND: ["a", "b"]}
+
+
+@pytest.mark.parametrize("nodes", [None, "a", 7, {"a": 1}])
+def test_names_of_a_wrong_type_are_no_names(nodes):
+    assert greeted(door(), nodes=nodes).greeted == {FRIEND: []}
+
+
+def test_a_second_greeting_is_as_good_as_the_first():
+    twice = greeted(greeted(door(nonces=True)), nodes=["later"])
+    assert twice.greeted == {FRIEND: ["later"]}
+
+
+# -- strangers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_without_hello_is_refused_as_not_started():
+    steps = door().receive(STRANGER, Message(Kind.REQUEST, CALL))
+    assert steps is not None
+    [(link, refusal)] = steps
+    assert (link, refusal.kind, refusal.call_id, refusal.flags) == (STRANGER, Kind.FAILURE, CALL, NOT_STARTED)
+    assert refusal.extra["code"] == Unavailable.code
+    assert "HELLO" in details_of(refusal)["message"]
+
+
+def test_hello_is_challenged_where_strangers_can_reach():
+    challenging = door(nonces=True)
+    steps = challenging.receive(STRANGER, Message(Kind.HELLO))
+    assert steps is not None
+    [(link, challenge)] = steps
+    assert (link, challenge.kind, list(challenge.extra)) == (STRANGER, Kind.CHALLENGE, ["nonce"])
+    assert challenging.greeted == {}
+
+
+@pytest.mark.parametrize("message", [message for message in EVERY_KIND if message.kind is not Kind.HELLO], ids=repr)
+@pytest.mark.parametrize("is_challenged", [False, True])
+def test_a_stranger_without_the_nonce_hears_nothing_and_reaches_nothing(message, is_challenged):
+    challenging = door(nonces=True)
+    if is_challenged:
+        challenging.receive(STRANGER, Message(Kind.HELLO))
+    assert challenging.receive(STRANGER, message) == []
+    assert challenging.malformed(STRANGER, ProtocolError("nonsense")) == []
+    assert challenging.dropped == 2
+
+
+def test_nonsense_of_a_stranger_is_not_answered_even_with_a_call_id():
+    nonsense = ProtocolError("the layout lies")
+    nonsense.call_id = CALL
+    assert door(nonces=True).malformed(STRANGER, nonsense) == []
+
+
+@pytest.mark.parametrize("nonce", [b"", b"x" * 16, "text", None, [b"nonce"], 0])
+def test_a_wrong_nonce_is_challenged_again_with_the_same(nonce):
+    challenging = door(nonces=True)
+    first = challenging.receive(STRANGER, Message(Kind.HELLO))
+    assert challenging.receive(STRANGER, Message(Kind.HELLO, extra={"nonce": nonce})) == first
+    assert challenging.greeted == {}
+
+
+def test_the_nonce_of_another_connection_opens_nothing():
+    challenging = door(nonces=True)
+    for_friend = challenging.receive(FRIEND, Message(Kind.HELLO))
+    assert for_friend is not None
+    stolen = Message(Kind.HELLO, extra={"nonce": for_friend[0][1].extra["nonce"]})
+    steps = challenging.receive(STRANGER, stolen)
+    assert steps is not None and [message.kind for _, message in steps] == [Kind.CHALLENGE]
+
+
+def test_the_right_nonce_opens_and_is_asked_only_once():
+    opened = greeted(door(nonces=True))
+    assert list(opened.greeted) == [FRIEND]
+    assert opened.receive(FRIEND, Message(Kind.REQUEST, CALL)) is None
+    again = opened.receive(FRIEND, Message(Kind.HELLO))
+    assert again is not None and again[0][1].kind is Kind.READY
+
+
+def test_a_lost_connection_must_greet_again():
+    forgetting = greeted(door(nonces=True))
+    forgetting.forget(FRIEND)
+    assert forgetting.receive(FRIEND, Message(Kind.REQUEST, CALL)) == []
+    forgetting.forget(FRIEND)
+    forgetting.forget(APPLICATION)
+
+
+@pytest.mark.parametrize("nonces", [False, True])
+def test_neither_strangers_nor_friends_pin_memory_for_ever(nonces, monkeypatch):
+    monkeypatch.setattr(front_door, "MAX_CONNECTIONS", 8)
+    crowded = door(nonces=nonces)
+    for number in range(50):
+        crowded.receive((b"%d" % number,), Message(Kind.HELLO))
+        greeted(crowded, (b"friend", b"%d" % number))
+    assert len(crowded.greeted) <= 8
+    assert len(crowded._challenged) <= 8
+
+
+# -- what everybody may ask ----------------------------------------------------------------------------------------------
+
+
+def test_ping_is_answered_with_the_status():
+    steps = door().receive(STRANGER, Message(Kind.PING, CALL))
+    assert steps is not None
+    [(link, status)] = steps
+    assert (link, status.kind, status.call_id) == (STRANGER, Kind.STATUS, CALL)
+    assert details_of(status) == {
+        "name": "a/rep-0",
+        "role": "worker",
+        "state": "serving",
+        "software": SOFTWARE,
+        "inflight": 1,
+    }
+
+
+def test_describe_is_answered_with_the_description():
+    steps = door().receive(FRIEND, Message(Kind.DESCRIBE, CALL))
+    assert steps is not None
+    assert details_of(steps[0][1]) == {"name": "a/rep-0", "role": "worker", "software": SOFTWARE, "endpoints": ["/a"]}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Kind.READY, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CHALLENGE, Kind.DRAIN, Kind.STATUS, Kind.DESCRIPTION],
+)
+def test_what_no_caller_says_is_dropped_and_counted(kind):
+    friendly = greeted(door())
+    assert friendly.receive(FRIEND, Message(kind, CALL)) == []
+    assert friendly.dropped == 1
+
+
+def test_a_malformed_request_of_a_known_call_is_refused_as_not_started():
+    error = ProtocolError("the layout lies")
+    error.call_id = CALL
+    [(link, refusal)] = greeted(door(nonces=True)).malformed(FRIEND, error)
+    assert (link, refusal.call_id, refusal.flags, refusal.extra["code"]) == (FRIEND, CALL, NOT_STARTED, error.code)
+    assert details_of(refusal)["message"] == "the layout lies"
+
+
+def test_nonsense_of_nobodys_call_is_dropped_and_counted():
+    friendly = greeted(door())
+    assert friendly.malformed(FRIEND, ProtocolError("no header frame")) == []
+    assert friendly.dropped == 1
+
+
+# -- goodbye -------------------------------------------------------------------------------------------------------------
+
+
+def test_draining_is_told_to_everyone_who_greeted_and_only_once():
+    leaving = greeted(greeted(door()), STRANGER)
+    assert leaving.drain(10.0) == [(FRIEND, Message(Kind.DRAIN)), (STRANGER, Message(Kind.DRAIN))]
+    assert leaving.drain(11.0) == []
+    assert leaving.leaves_at == 10.0 + FAREWELL
+
+
+def test_who_greets_a_leaving_peer_is_told_at_once():
+    leaving = door()
+    leaving.drain(10.0)
+    steps = leaving.receive(FRIEND, Message(Kind.HELLO))
+    assert steps is not None and [message.kind for _, message in steps] == [Kind.READY, Kind.DRAIN]
+
+
+def test_a_peer_that_nobody_knows_may_leave_at_once():
+    leaving = door()
+    leaving.drain(10.0)
+    assert leaving.is_left(10.0)
+
+
+def test_a_serving_peer_with_callers_is_never_left():
+    assert not greeted(door()).is_left(1e9)
+
+
+def test_it_is_left_when_the_last_caller_has_said_goodbye():
+    leaving = greeted(greeted(door()), STRANGER)
+    leaving.drain(10.0)
+    assert leaving.receive(FRIEND, Message(Kind.DRAINED)) == []
+    assert not leaving.is_left(10.1)
+    leaving.receive(STRANGER, Message(Kind.DRAINED))
+    assert leaving.is_left(10.1)
+
+
+def test_who_does_not_say_goodbye_is_waited_for_as_long_as_the_farewell_takes():
+    leaving = greeted(door())
+    leaving.drain(10.0)
+    leaving.expire(10.0 + FAREWELL / 2)
+    assert not leaving.is_left(10.0 + FAREWELL / 2)
+    assert leaving.leaves_at is not None
+    assert leaving.is_left(10.0 + FAREWELL)
+
+
+def test_the_farewell_is_over_once_and_is_no_deadline_any_more():
+    leaving = greeted(door())
+    leaving.drain(10.0)
+    leaving.expire(10.0 + FAREWELL)
+    assert leaving.leaves_at is None
+    assert leaving.is_left(10.0 + FAREWELL)
+    assert leaving.drain(20.0) == []
+
+
+@pytest.mark.parametrize("nonces", [False, True])
+def test_who_has_said_goodbye_may_still_cancel_what_is_here_but_ask_no_more(nonces):
+    leaving = greeted(door(nonces=nonces))
+    leaving.drain(10.0)
+    leaving.receive(FRIEND, Message(Kind.DRAINED))
+    assert leaving.receive(FRIEND, Message(Kind.CANCEL, CALL)) is None
+    assert leaving.receive(FRIEND, Message(Kind.REQUEST, CALL)) is not None
+
+
+def test_the_status_of_a_leaving_peer_says_so():
+    leaving = door()
+    leaving.drain(10.0)
+    steps = leaving.receive(FRIEND, Message(Kind.PING))
+    assert steps is not None and details_of(steps[0][1])["state"] == "draining"

@@ -1,0 +1,139 @@
+"""Real peers on real sockets: a role on a reactor, in a thread of this process or in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from tests.support.executors import echo
+from zflow.drivers.assembly import worker_role
+from zflow.drivers.identity import new_id
+from zflow.drivers.reactor import LocalEnd, Reactor
+from zflow.drivers.sockets import is_tcp
+from zflow.roles.contract import EXECUTOR, Role
+from zflow.roles.worker import Worker
+
+ANY_PORT = "tcp://127.0.0.1:0"
+GONE_WITHIN = 5.0  # seconds until a peer that was stopped must have ended
+_ROOT = Path(__file__).parents[2]
+
+
+class Served:
+    """`role` behind a bound socket, served by a thread from ``with`` on until its end."""
+
+    def __init__(
+        self, local: LocalEnd = echo, *, bind: str = ANY_PORT, credit: int = 4, role: Role | None = None, grace: float = 25.0
+    ) -> None:
+        nonces = new_id if is_tcp(bind) else None
+        self.role = role or Worker("peer/rep-0", boot=new_id(), credit=credit, new_nonce=nonces)
+        self.reactor = Reactor(self.role, bind=bind, local={EXECUTOR: local}, grace=grace)
+        self.address = self.reactor.address
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="served peer")
+
+    @property
+    def port(self) -> int:
+        """The port really bound."""
+        return int(self.address.rpartition(":")[2])
+
+    def _run(self) -> None:
+        try:
+            self.reactor.run()
+        except BaseException as error:
+            self.failure = error
+
+    def __enter__(self) -> Served:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Let it drain, and wait until it has ended."""
+        self.reactor.stop()
+        self._thread.join(GONE_WITHIN)
+        assert not self._thread.is_alive(), "the peer goes on after its stop"
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+        if self.failure is not None and error is None:
+            raise self.failure
+
+
+class Gate:
+    """An executor function that stays in a request until it is opened; `entered` tells that it has begun one."""
+
+    def __init__(self, then: LocalEnd = echo) -> None:
+        self._then = then
+        self._is_open = threading.Event()
+        self.entered = threading.Event()
+
+    def __call__(self, request):  # type: ignore[no-untyped-def]
+        self.entered.set()
+        assert self._is_open.wait(20.0), "nobody opened the gate"
+        return self._then(request)
+
+    def open(self) -> None:
+        """Let everything pass from now on."""
+        self._is_open.set()
+
+
+@contextmanager
+def child(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own that runs `source`; what it prints can be read. Killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", source, *arguments],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=GONE_WITHIN)
+
+
+SERVE = """
+import signal, sys, time
+from tests.support.executors import echo
+from zflow.drivers.assembly import worker_role
+from zflow.drivers.reactor import Reactor
+from zflow.roles.contract import EXECUTOR
+from zflow.documents.document_array import DocumentArray
+from zflow.wire.payload import decode_documents
+
+def answer(request):
+    if request.endpoint == "/hang":
+        print("hanging", flush=True)
+        time.sleep(60)
+    return echo(request)
+
+bind = sys.argv[1]
+reactor = Reactor(worker_role("child/rep-0", bind=bind, describe=dict), bind=bind, local={EXECUTOR: answer})
+signal.signal(signal.SIGTERM, lambda number, frame: reactor.stop())
+print(reactor.address, flush=True)
+reactor.run()
+"""
+
+
+@contextmanager
+def served_by_child(bind: str = ANY_PORT) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A worker in a process of its own, and its address. It echoes; at ``/hang`` it says so, then stays in it."""
+    with child(SERVE, bind) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+
+
+def call_when(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    """Return once `condition` holds; fail when it does not in time."""
+    waiter = threading.Event()
+    for _ in range(int(timeout / 0.002)):
+        if condition():
+            return
+        waiter.wait(0.002)
+    raise AssertionError("it did not come to it in time")

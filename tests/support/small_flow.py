@@ -1,0 +1,146 @@
+"""A whole Flow of roles on a Network: client -> gateway -> a head per node -> its replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.support.clock import Ids
+from tests.support.executors import ExecutorFunction, tell
+from tests.support.leftovers import leftovers
+from tests.support.network import Network, Peer
+from zflow.roles.gateway import Gateway
+from zflow.roles.head import Head
+from zflow.roles.worker import Worker
+from zflow.topology import Node, Topology
+from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
+from zflow.wire.header import Kind, Message
+
+CLIENT = "client"
+GATEWAY = "gateway"
+
+
+class SmallFlow:
+    """`nodes` are Nodes, or names that form a chain.
+
+    replicas: per node (1). executor, takes: of every worker. head: further arguments of the nodes' heads, by name of
+    the node. demands_nonces: whether the front doors challenge strangers.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node | str],
+        *,
+        network: Network | None = None,
+        replicas: Mapping[str, int] | None = None,
+        executor: ExecutorFunction = tell,
+        takes: float | Callable[[Message], float] = 0.0,
+        credit: int = 4,
+        head: Mapping[str, Mapping[str, object]] | None = None,
+        demands_nonces: bool = False,
+    ) -> None:
+        self.network = network or Network()
+        self.topology = Topology(_chained(nodes))
+        self.ids = Ids()
+        self._credit = credit
+        self._new_nonce = Ids(b"nonce") if demands_nonces else None
+        self._head_options = head or {}
+        self._replicas = {node.name: (replicas or {}).get(node.name, 1) for node in self.topology.nodes}
+        for link in self.links():
+            self.network.add(link, self.new_worker(link), executor=executor, takes=takes)
+        self.network.add(GATEWAY, self.new_gateway())
+        self.network.add(CLIENT, Head("flow", [GATEWAY], new_id=self.ids, chance=lambda: 0.5))
+
+    # -- its processes -----------------------------------------------------------------------------------------------
+
+    def links(self, node: str | None = None) -> list[str]:
+        """The names of the replicas, of all nodes or of one."""
+        names = [item.name for item in self.topology.nodes] if node is None else [node]
+        return [f"{name}/rep-{number}" for name in names for number in range(self._replicas[name])]
+
+    def new_worker(self, link: str) -> Worker:
+        """A worker role of a fresh incarnation."""
+        return Worker(link, boot=self.ids(), credit=self._credit, new_nonce=self._new_nonce)
+
+    def new_gateway(self) -> Gateway:
+        """A gateway role of a fresh incarnation, with a head per node."""
+        names = [node.name for node in self.topology.nodes]
+        heads = {
+            name: Head(
+                name,
+                self.links(name),
+                new_id=self.ids,
+                nodes=names,
+                chance=lambda: 0.5,
+                **self._head_options.get(name, {}),  # type: ignore[arg-type]
+            )
+            for name in names
+        }
+        return Gateway(self.topology, heads, new_id=self.ids, boot=self.ids(), new_nonce=self._new_nonce)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway role that runs now."""
+        role = self.network.peers[GATEWAY].role
+        assert isinstance(role, Gateway)
+        return role
+
+    @property
+    def client(self) -> Peer:
+        """The process that asks."""
+        return self.network.peers[CLIENT]
+
+    def executions(self) -> dict[bytes, int]:
+        """How often each call was begun by some worker (a gateway gives every step a call id of its own)."""
+        counts: dict[bytes, int] = {}
+        for peer in self.network.peers.values():
+            for call_id in peer.executed:
+                counts[call_id] = counts.get(call_id, 0) + 1
+        return counts
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        documents: str = "in",
+        *,
+        parameters: str | None = None,
+        budget: float | None = None,
+        flags: int = 0,
+        target: object = None,
+    ) -> bytes:
+        """Ask from the client; returns the call id. budget: in seconds."""
+        parts: list[Part] = [part(DOCUMENTS, "whatever", [documents.encode()])]
+        if parameters is not None:
+            parts.append(part(PARAMETERS, "", [parameters.encode()]))
+        extra = {} if target is None else {"!target": target}
+        call_id = self.ids()
+        microseconds = None if budget is None else int(budget * 1e6)
+        self.network.ask(CLIENT, Message(Kind.REQUEST, call_id, "/", microseconds, flags, parts, extra))
+        return call_id
+
+    def cancel(self, call_id: bytes) -> None:
+        """The client gives the call up."""
+        self.network.ask(CLIENT, Message(Kind.CANCEL, call_id))
+
+    def outcomes(self, call_id: bytes) -> list[Message]:
+        """What the client has heard about the call."""
+        return [message for message in self.client.answers if message.call_id == call_id]
+
+    def outcome(self, call_id: bytes) -> Message:
+        """The one thing that the client has heard about the call."""
+        outcomes = self.outcomes(call_id)
+        assert len(outcomes) == 1, f"{len(outcomes)} outcomes of {call_id.hex()}: {outcomes}"
+        return outcomes[0]
+
+    def leftovers(self) -> dict[str, list[object]]:
+        """What living peers still hold, by name; empty when nothing leaks."""
+        held = {peer.name: leftovers(peer.role) for peer in self.network.peers.values() if peer.is_alive}
+        return {name: items for name, items in held.items() if items}
+
+
+def _chained(nodes: Sequence[Node | str]) -> list[Node]:
+    chained: list[Node] = []
+    for node in nodes:
+        before = chained[-1].name if chained else GATEWAY
+        chained.append(Node(node, (before,)) if isinstance(node, str) else node)
+    return chained

@@ -1,0 +1,227 @@
+"""The command line: click commands over the Python API; no decisions of its own.
+
+Options of Executors and Flows are those of config/spec.py, under the same names; their help texts come from there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zflow.config.places import Place
+from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
+from zflow.errors import Unavailable, ZflowError, nearest
+from zflow.version import __version__
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """A group that knows the nearest command to a misspelled one, and turns zflow's errors into exit codes."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}: {nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ZflowError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+def spec_options(spec: type, *, leave_out: Sequence[str] = ()) -> Callable[[AnyCommand], AnyCommand]:
+    """A click option for every option of `spec` that the command line takes."""
+
+    def decorate(command: AnyCommand) -> AnyCommand:
+        for item in reversed(options_of(spec)):
+            if Surface.CLI in item.surfaces and item.name not in leave_out:
+                command = _click_option(item)(command)
+        return command
+
+    return decorate
+
+
+def _click_option(item: Option) -> Callable[[AnyCommand], AnyCommand]:
+    flags = [item.flag, *(f"--{alias.replace('_', '-')}" for alias in item.aliases)]
+    unit = f" [{item.unit}]" if item.unit else ""
+    default = f"  [default: {item.default}]" if item.default not in (None, "", (), {}, False) else ""
+    help_text = f"{item.help}{unit}{default}"
+    if not item.metavar:
+        return click.option(*flags, item.name, is_flag=True, default=None, help=help_text)
+    return click.option(*flags, item.name, multiple=item.kind.many, metavar=item.metavar, help=help_text)
+
+
+def _given(spec: type, words: dict[str, Any]) -> dict[str, Any]:
+    """The options that were really given, as values."""
+    given = {}
+    for item in options_of(spec):
+        word = words.get(item.name)
+        if word is not None and word != ():
+            given[item.name] = word if isinstance(word, bool) else item.read(word)
+    return given
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-v", "--version", prog_name="zflow")
+def main() -> None:
+    """Serve Python functions as a graph of processes over ZeroMQ."""
+
+
+@main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345")
+@spec_options(ExecutorSpec, leave_out=("replicas", "timeout_ready", "timeout_send", "retries", "start_method"))
+@click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
+def executor(insecure: bool, **words: Any) -> None:
+    """Serve one Executor in the foreground; Flows and Clients tap it at its port."""
+    from zflow.config.plan import plan_standalone  # each command pays for what it needs: `--help` must be quick
+    from zflow.processes.entry import serve_worker
+    from zflow.processes.logs import Log
+
+    spec = ExecutorSpec.from_options(Place("command line"), Surface.CLI, **_given(ExecutorSpec, words))
+    plan = plan_standalone(spec, insecure=insecure)
+    log = Log(plan.name, quiet_error=spec.quiet_error)
+    if insecure:
+        log.warning("--insecure: whoever reaches %s may call it", plan.bind)
+    sys.exit(serve_worker(plan, log=log))
+
+
+@main.command(epilog="Example: zflow flow --uses flow.yml --port 12345")
+@click.option("--uses", required=True, metavar="FILE", help="YAML file of the Flow")
+@spec_options(FlowSpec)
+def flow(uses: str, **words: Any) -> None:
+    """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
+    from zflow.flow import Flow
+
+    with Flow(_flow_spec(uses, words)) as opened:
+        opened.block()
+
+
+@main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
+@click.option("--uses", required=True, metavar="FILE", help="YAML file of a Flow whose Executors are all external")
+@spec_options(FlowSpec)
+def gateway(uses: str, **words: Any) -> None:
+    """Serve only the gateway of a Flow, in the foreground; every Executor of it must be external."""
+    from zflow.config.plan import plan_gateway
+    from zflow.processes.entry import serve_gateway
+    from zflow.processes.logs import Log
+
+    spec = _flow_spec(uses, words)
+    log = Log("gateway", quiet=spec.quiet, quiet_error=spec.quiet_error)
+    if spec.insecure:
+        log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
+    sys.exit(serve_gateway(plan_gateway(spec), log=log))
+
+
+@main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
+@click.argument("address", metavar="HOST:PORT")
+@click.option("--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="per attempt")
+@click.option("--attempts", default=1, show_default=True, type=click.IntRange(1), help="how often to ask")
+@click.option("--min-successful-attempts", default=1, show_default=True, type=click.IntRange(1), help="for exit code 0")
+@click.option("--json", "as_json", is_flag=True, help="print the whole status as JSON lines")
+def ping(address: str, timeout: int, attempts: int, min_successful_attempts: int, as_json: bool) -> None:
+    """Ask a peer (Executor or gateway) whether it serves; exit code 0 when it answered often enough."""
+    from zflow import probing
+    from zflow.client import address_of
+
+    where = address_of(address)
+    successes = 0
+    for attempt in range(attempts):
+        began = time.monotonic()
+        try:
+            status = probing.ping(where, timeout / 1000)
+        except Unavailable as error:
+            click.echo(f"{attempt + 1}/{attempts}: {error}", err=True)
+            continue
+        successes += 1
+        click.echo(json.dumps(status) if as_json else _shown(status, where))
+        if attempt + 1 < attempts and successes < min_successful_attempts:
+            time.sleep(max(0.0, min(1.0, timeout / 1000) - (time.monotonic() - began)))
+        if successes >= min_successful_attempts:
+            break
+    sys.exit(0 if successes >= min_successful_attempts else 1)
+
+
+@main.group(cls=Commands)
+def client() -> None:
+    """Talk to a peer from the command line."""
+
+
+@client.command(epilog="Example: zflow client call localhost:12345 /search --text 'a question' --parameters top_k=3")
+@click.argument("address", metavar="HOST:PORT")
+@click.argument("endpoint", default="/")
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="a Document with this text; may be repeated")
+@click.option("--json", "documents", metavar="JSON|@FILE|-", help="a Document or a list of them; - reads stdin")
+@click.option("--parameters", multiple=True, metavar="KEY=VALUE|JSON", help="parameters of the request")
+@click.option("--request-size", default=100, show_default=True, type=int, help="Documents per request")
+@click.option("--timeout", type=float, metavar="SECONDS", help="how long each request may take")
+@click.option("--target-executor", metavar="PATTERN", help="ask only Executors whose name matches")
+def call(address: str, endpoint: str, texts: Sequence[str], documents: str | None, **options: Any) -> None:
+    """Post Documents to ENDPOINT and print the answer as JSON."""
+    from zflow.client import Client
+
+    parameters = {}
+    for words in options.pop("parameters"):
+        parameters.update(_mapping(words))
+    inputs = [{"text": text} for text in texts] + _documents(documents)
+    with Client(address) as asking:
+        responses = asking.post(
+            endpoint, inputs, parameters=parameters, return_responses=True, results_in_order=True, **options
+        )
+    docs = [document for response in responses for document in response.docs.to_list()]
+    results = [response.results for response in responses if response.results]
+    click.echo(json.dumps({"docs": docs, **({"results": results} if results else {})}, indent=2, default=str))
+
+
+@client.command(epilog="Example: zflow client describe localhost:12345")
+@click.argument("address", metavar="HOST:PORT")
+@click.option(
+    "--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="how long to wait"
+)
+def describe(address: str, timeout: int) -> None:
+    """Print what a peer offers: the endpoints of an Executor, or the nodes of a Flow."""
+    from zflow import probing
+    from zflow.client import address_of
+
+    click.echo(json.dumps(probing.describe(address_of(address), timeout / 1000), indent=2))
+
+
+def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:
+    from zflow.config.yaml_file import load_flow
+
+    return load_flow(Path(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+
+
+def _shown(status: dict[str, Any], where: str) -> str:
+    told = f"{status['name']} ({status['role']}, {status['software']}) at {where}: {status['state']}"
+    return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
+
+
+def _mapping(words: str) -> dict[str, Any]:
+    from zflow.config.kinds import read_mapping
+
+    value = read_mapping(words)
+    if not isinstance(value, dict):
+        raise click.BadParameter(f"expected KEY=VALUE or a JSON object, got {words!r:.80}")
+    return value
+
+
+def _documents(source: str | None) -> list[Any]:
+    if source is None:
+        return []
+    if source == "-":
+        source = sys.stdin.read()
+    elif source.startswith("@"):
+        source = Path(source[1:]).read_text(encoding="utf-8")
+    try:
+        value = json.loads(source)
+    except ValueError as error:
+        raise click.BadParameter(f"--json: {error}") from None
+    return value if isinstance(value, list) else [value]

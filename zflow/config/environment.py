@@ -1,0 +1,100 @@
+"""The environment: the ZFLOW_* variables, and ``${{ ... }}`` in YAML. The only reader of ``os.environ`` in zflow.
+
+Variables are read when they are needed (when a Flow is made, when a process starts), never on import, so that a
+program may set them after ``import zflow``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from zflow.config.scalars import scalar_of
+from zflow.errors import ConfigError, nearest
+
+VARIABLES: dict[str, str] = {
+    "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
+    "ZFLOW_START_METHOD": "start_method of Flows and Executors that give none: warm or spawn",
+    "ZFLOW_TIMEOUT_READY": "timeout_ready, in ms, of Flows and Executors that give none; -1 for ever",
+    "ZFLOW_WORKSPACE": "folder of the workspaces of Executors to which nobody gave one (default: ~/.cache/zflow)",
+}
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+_SUBSTITUTION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_REFERENCE = re.compile(r"(?:(ENV|env|CONTEXT|context)\.)?([A-Za-z_][A-Za-z0-9_]*)")
+_warned: set[str] = set()
+
+
+def variable(name: str) -> str | None:
+    """The ZFLOW_* variable `name`, or None where it is unset or empty. A misspelled one is warned of, once."""
+    for unknown in sorted(key for key in os.environ if key.startswith("ZFLOW_")):
+        if unknown not in VARIABLES and unknown not in _warned:
+            _warned.add(unknown)
+            told = "the environment has %s, which zflow does not know: %s"
+            logging.getLogger("zflow").warning(told, unknown, nearest(unknown, VARIABLES))
+    return os.environ.get(name) or None
+
+
+def log_level() -> str:
+    """ZFLOW_LOG_LEVEL, a name that ``logging`` knows. Raises ConfigError for any other."""
+    level = (variable("ZFLOW_LOG_LEVEL") or "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise ConfigError(f"ZFLOW_LOG_LEVEL: expected one of {', '.join(LOG_LEVELS)}, got {level!r}")
+    return level
+
+
+def default_workspace() -> str:
+    """Where Executors to which nobody gave a workspace have theirs."""
+    return variable("ZFLOW_WORKSPACE") or os.path.join(os.path.expanduser("~"), ".cache", "zflow")
+
+
+def is_template(text: str) -> bool:
+    """Whether loading `text` from a YAML file would replace a part of it."""
+    return "${{" in text
+
+
+def substitute(text: str, context: Mapping[str, Any] | None = None) -> Any:
+    """`text` with each ``${{ ENV.NAME }}`` (or ``env.``) and ``${{ CONTEXT.name }}`` (or plain ``name``) replaced.
+
+    Where the whole text is one of them, the value keeps its type, and a variable that reads like a number, ``true``,
+    ``false`` or ``null`` becomes that; inside a longer text it is put in as text. What was put in is not looked at
+    again, and ``$NAME`` is left alone. Raises ConfigError for an unknown name.
+    """
+    whole = _SUBSTITUTION.fullmatch(text.strip())
+    if whole and not is_template(whole[1]):
+        value, is_variable = _value_of(whole[1], context)
+        return _typed(value) if is_variable else value
+    if is_template(_SUBSTITUTION.sub("", text)):
+        raise ConfigError("'${{' without '}}': write ${{ ENV.NAME }} or ${{ CONTEXT.name }}")
+    return _SUBSTITUTION.sub(lambda found: str(_value_of(found[1], context)[0]), text)
+
+
+def _typed(text: str) -> Any:
+    """What the text of a variable reads like. 007 stays text: whoever wrote the zeros meant them."""
+    value = scalar_of(text) if text else text
+    return text if type(value) is int and str(value) != text else value
+
+
+def _value_of(expression: str, context: Mapping[str, Any] | None) -> tuple[Any, bool]:
+    """What `expression` stands for, and whether it is an environment variable (which has no type but text)."""
+    reference = _REFERENCE.fullmatch(expression.strip())
+    if not reference:
+        told = f"'${{{{{expression:.60}}}}}' is not understood"
+        raise ConfigError(f"{told}: write ${{{{ ENV.NAME }}}} or ${{{{ CONTEXT.name }}}}")
+    source, name = reference.groups()
+    if source in ("ENV", "env"):
+        if name not in os.environ:
+            raise ConfigError(f"the environment has no variable {name!r}; set it before loading")
+        return os.environ[name], True
+    if name not in (context or {}):
+        told = f"the context has no value {name!r}; give it by context={{...}}"
+        raise ConfigError(f"{told} ({nearest(name, context)})" if context else told)
+    return (context or {})[name], False
+
+
+def with_changes(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process of ours: this one's, and `changes`."""
+    return {**os.environ, **changes}

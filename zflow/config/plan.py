@@ -1,0 +1,215 @@
+"""What follows from a spec: every process, its links and addresses. Replicas are multiplied here and nowhere else.
+
+A plan is plain data and can travel to another process. Supervisor and exports read the same plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from zflow.config.kinds import FOR_EVER
+from zflow.config.spec import ExecutorSpec, FlowSpec
+from zflow.errors import ConfigError
+from zflow.loading import ExecutorDescription, describe
+from zflow.topology import GATEWAY, Topology
+
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
+# What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
+_READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
+
+
+class ReplicaPlan(NamedTuple):
+    """One way to a node. address: of an external one; None for a process of ours, which reports its own."""
+
+    link: str
+    address: str | None = None
+
+
+class NodePlan(NamedTuple):
+    """A node of the graph as its head sees it. timeout_send in seconds; retries None: the head's own rule."""
+
+    name: str
+    replicas: tuple[ReplicaPlan, ...]
+    retries: int | None = None
+    timeout_send: float | None = None
+    idempotent: bool = False
+
+
+class WorkerPlan(NamedTuple):
+    """One process that serves one Executor.
+
+    bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
+    seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter).
+    """
+
+    name: str
+    node: str
+    description: ExecutorDescription
+    runtime_args: Mapping[str, Any]
+    bind: str | None = None
+    env: Mapping[str, str] = {}
+    quiet_error: bool = False
+    idempotent: bool = False
+    timeout_ready: float | None = 600.0
+    start_method: str = "warm"
+
+
+class GatewayPlan(NamedTuple):
+    """The process that serves everybody else. Its fields mean what they mean in WorkerPlan and Plan."""
+
+    name: str
+    bind: str
+    topology: Topology
+    nodes: tuple[NodePlan, ...]
+    env: Mapping[str, str] = {}
+    quiet_error: bool = False
+    timeout_ready: float | None = 600.0
+    start_method: str = "warm"
+
+
+class Plan(NamedTuple):
+    """All of a Flow. workers: the processes to start; nodes: what the graph is made of, external ones included."""
+
+    workers: tuple[WorkerPlan, ...]
+    gateway: GatewayPlan | None
+    topology: Topology
+    nodes: tuple[NodePlan, ...]
+
+
+def plan_flow(spec: FlowSpec) -> Plan:
+    """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
+    topology = spec.topology()
+    nodes = tuple(_node(executor) for executor in spec.executors)
+    local = [executor for executor in spec.executors if not executor.external]
+    workers = tuple(worker for executor in local for worker in plan_workers(executor, insecure=spec.insecure))
+    gateway = GatewayPlan(
+        name=GATEWAY,
+        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, spec.insecure),
+        topology=topology,
+        nodes=nodes,
+        env=spec.env,
+        quiet_error=spec.quiet_error,
+        timeout_ready=_seconds(spec.timeout_ready),
+        start_method=_start_method(spec.start_method, spec.env),
+    )
+    return Plan(workers, gateway, topology, nodes)
+
+
+def plan_workers(spec: ExecutorSpec, *, insecure: bool = False) -> tuple[WorkerPlan, ...]:
+    """The processes of one Executor, one per replica. Raises ConfigError."""
+    description = _description(spec)
+    bind = _bind(spec, insecure)
+    return tuple(
+        WorkerPlan(
+            name=link,
+            node=spec.name,
+            description=description,
+            runtime_args={
+                "name": link,
+                "replicas": spec.replicas,
+                "replica_id": replica,
+                "shards": 1,
+                "shard_id": 0,
+                "workspace": spec.workspace,
+            },
+            bind=bind,
+            env=spec.env,
+            quiet_error=spec.quiet_error,
+            idempotent=spec.idempotent,
+            timeout_ready=_seconds(spec.timeout_ready),
+            start_method=_start_method(spec.start_method, spec.env),
+        )
+        for replica, link in enumerate(_links(spec.name, spec.replicas))
+    )
+
+
+def _node(spec: ExecutorSpec) -> NodePlan:
+    addresses = [f"tcp://{address}" for address in spec.addresses] if spec.external else [None] * spec.replicas
+    return NodePlan(
+        name=spec.name,
+        replicas=tuple(map(ReplicaPlan, _links(spec.name, len(addresses)), addresses)),
+        retries=spec.retries,
+        timeout_send=_seconds(spec.timeout_send),
+        idempotent=spec.idempotent,
+    )
+
+
+def _links(name: str, replicas: int) -> list[str]:
+    return [f"{name}/rep-{replica}" for replica in range(replicas)]
+
+
+def _description(spec: ExecutorSpec) -> ExecutorDescription:
+    try:
+        return describe(
+            spec.uses,
+            uses_with=spec.uses_with,
+            uses_metas=spec.uses_metas,
+            uses_requests=spec.uses_requests,
+            py_modules=spec.py_modules,
+        )
+    except ConfigError as error:
+        raise type(error)(f"{spec.name}: {error}") from error
+
+
+def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
+    """Where its processes bind: a private ipc path unless a port was asked for."""
+    host = spec.host if isinstance(spec.host, str) else spec.host[0]
+    if spec.port_in is not None:
+        return _tcp_address(host, spec.port_in, spec.name, insecure)
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"{spec.name}: host {host!r} without port_in says nothing; give the port that it shall bind, or port_in "
+            "and external=True for an Executor that runs there already"
+        )
+    return None
+
+
+def _tcp_address(host: str, port: int, name: str, insecure: bool) -> str:
+    """Raises ConfigError for an address that others can reach, unless that was said to be wanted."""
+    if not insecure and not _is_loopback(host):
+        found = "" if name == GATEWAY else "; an Executor that runs there already needs external=True"
+        raise ConfigError(
+            f"{name}: binding {host} would let everybody who can reach this host call it; bind a loopback address "
+            f"(127.0.0.1), or say insecure=True (--insecure){found}"
+        )
+    host = "127.0.0.1" if host == "localhost" else host
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None or milliseconds == FOR_EVER else milliseconds / 1000
+
+
+def _start_method(asked: str, env: Mapping[str, str]) -> str:
+    """A forked process is too late for some variables."""
+    return "spawn" if any(name.startswith(_READ_AT_BIRTH) for name in env) else asked
+
+
+def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan:
+    """The one process of an Executor that stands alone on a port. Without a name it takes its class's.
+
+    Raises ConfigError, also for options that only make sense in a Flow.
+    """
+    name = spec.name or _description(replace(spec, name="executor")).class_name
+    port = 0 if spec.port_in is None else spec.port_in
+    return plan_workers(replace(spec, name=name, port_in=port, replicas=1), insecure=insecure)[0]
+
+
+def plan_gateway(spec: FlowSpec) -> GatewayPlan:
+    """The gateway of a Flow, alone: every Executor must run somewhere already. Raises ConfigError naming the others."""
+    local = [executor.name for executor in spec.executors if not executor.external]
+    if local:
+        raise ConfigError(
+            f"a gateway alone starts no Executors; give {', '.join(local)} host, port_in and external: true, "
+            "or start the whole Flow with `zflow flow`"
+        )
+    plan = plan_flow(spec)
+    assert plan.gateway is not None
+    return plan.gateway

@@ -1,0 +1,262 @@
+"""What a user asks for: every option of a Flow and of its Executors, once, with default, check and help text.
+
+A spec is a value: `add` and its siblings return a new one. `given` holds what was really given, which is all that is
+saved; the other fields hold what follows from it (names, needs, what an Executor inherits from its Flow).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
+from zflow.config.kinds import (
+    FLAG,
+    HOST,
+    HOSTS,
+    MILLISECONDS,
+    NAME,
+    NEEDS,
+    PORT,
+    TEXT,
+    VARIABLES,
+    Kind,
+    one_of,
+    read_mapping,
+    split_host,
+    whole,
+)
+from zflow.config.options import IN_FLOWS, Option, Surface, collect, option, options_of
+from zflow.config.places import Place
+from zflow.errors import TopologyError
+from zflow.executor import Executor, checked_metas, checked_requests
+from zflow.topology import GATEWAY, Node, Topology
+
+__all__ = ["ExecutorSpec", "FlowSpec", "Option", "Surface", "options_of"]
+
+_HERE = Place()  # an option's own name says enough where Python gave it
+_WARM = one_of("warm", "spawn")
+_USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str)
+_ARGUMENTS = Kind("KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True)
+_METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True)
+_REQUESTS = Kind("/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True)
+_MODULES = Kind("FILE|MODULE", lambda value: checked_modules(value, Folder.current(), _HERE), str, many=True)
+_FOLDER = Kind("FOLDER", lambda value: TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value), str)
+
+
+@dataclass(frozen=True)
+class ExecutorSpec:
+    """One Executor: the options of `add`. `uses` is in the form that definition.py gives it."""
+
+    name: str = option(
+        NAME, "", "name in the Flow: letters, digits and underscores (default: executor and its position)"
+    )
+    uses: type[Executor] | str | Definition | None = option(
+        _USES, None, "class, class name, module:Class, YAML file or definition (default: documents pass through)"
+    )
+    uses_with: dict[str, Any] = option(_ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
+    uses_metas: dict[str, Any] = option(
+        _METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML"
+    )
+    uses_requests: dict[str, str] = option(_REQUESTS, {}, "endpoint -> method; win over `requests` in YAML")
+    py_modules: tuple[str, ...] = option(_MODULES, (), "files or modules to import before the class is looked up")
+    workspace: str = option(_FOLDER, "", "folder in which each Executor has its own", inherited=True)
+    needs: tuple[str, ...] = option(
+        NEEDS,
+        (),
+        f"what it waits for: names, or {GATEWAY!r} for the caller's input (default: the Executor added before)",
+        surfaces=IN_FLOWS,
+    )
+    host: str | tuple[str, ...] = option(
+        HOSTS, "127.0.0.1", "address to bind; of an external Executor, where it is: host, host:port or a list of them"
+    )
+    port_in: int | None = option(
+        PORT,
+        None,
+        "port to bind (0: the system chooses; default: no port, only this Flow); of an external one, its own",
+    )
+    external: bool = option(FLAG, False, "it runs already: connect, never start or stop it", surfaces=IN_FLOWS)
+    replicas: int = option(whole(1, 1024), 1, "how many processes serve it")
+    env: dict[str, str] = option(VARIABLES, {}, "environment variables of its processes", inherited=True)
+    timeout_ready: int = option(
+        MILLISECONDS,
+        600_000,
+        "how long a process may take to become ready; -1 for ever",
+        unit="ms",
+        variable="ZFLOW_TIMEOUT_READY",
+        inherited=True,
+    )
+    timeout_send: int | None = option(
+        MILLISECONDS, None, "how long one call to it may take (default: as long as the request has)", unit="ms"
+    )
+    retries: int | None = option(
+        whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
+    )
+    idempotent: bool = option(FLAG, False, "every endpoint may run more than once for one request")
+    no_reduce: bool = option(
+        FLAG,
+        False,
+        "with several needs: append their documents instead of merging them by id",
+        aliases=("disable_reduce",),
+        surfaces=IN_FLOWS,
+    )
+    quiet_error: bool = option(FLAG, False, "log exceptions of its methods without traceback", inherited=True)
+    start_method: str = option(
+        _WARM,
+        "warm",
+        "fork its processes from a warm parent, or spawn fresh interpreters",
+        variable="ZFLOW_START_METHOD",
+        inherited=True,
+    )
+    description: str = option(TEXT, "", "what it is for")
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_options(cls, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> ExecutorSpec:
+        """A spec of these options. Raises ConfigError, that begins with `place`, for a wrong one."""
+        given, values = collect(cls, options, place, surface)
+        spec = cls(**values, given=given)
+        _check_addresses(spec, place)
+        return spec
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """``host:port`` of each replica of an external Executor; empty for one that the Flow starts."""
+        if not self.external:
+            return ()
+        hosts = (self.host,) if isinstance(self.host, str) else self.host
+        pairs = [(host, port or self.port_in) for host, port in map(split_host, hosts)]
+        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
+
+
+_OF_A_PROCESS = (  # options that say how to start one
+    *("uses", "uses_with", "uses_metas", "uses_requests", "py_modules", "workspace", "replicas", "env"),
+    *("timeout_ready", "start_method"),
+)
+
+
+def _check_addresses(spec: ExecutorSpec, place: Place) -> None:
+    """What only makes sense for an external Executor, and what makes none."""
+    hosts = (spec.host,) if isinstance(spec.host, str) else spec.host
+    ports = [split_host(host)[1] for host in hosts]
+    if not spec.external:
+        if len(hosts) > 1 or ports[0] is not None:
+            told = "several hosts, or a host with a port, are for external=True"
+            raise place.down("host").fault(f"{told}; an Executor of the Flow binds one host, and port_in")
+        return
+    for name in _OF_A_PROCESS:
+        if name in spec.given:
+            told = f"an external Executor runs already and is not started by this Flow; remove {name}"
+            raise place.down(name).fault(told + (" and list its addresses in host" if name == "replicas" else ""))
+    if not spec.port_in and not all(ports):
+        raise place.down("port_in").fault("an external Executor is found by host and port_in; give its port")
+    if spec.port_in and any(ports):
+        raise place.down("port_in").fault("host names a port as well; give the port once")
+
+
+@dataclass(frozen=True)
+class FlowSpec:
+    """A Flow: its own options, and its Executors with names, needs and inherited options filled in."""
+
+    name: str = option(TEXT, "Flow", "what log lines call it")
+    port: int | None = option(
+        PORT, None, "port of the gateway (default, and 0: the system chooses)", aliases=("port_expose",)
+    )
+    host: str = option(HOST, "127.0.0.1", "address that the gateway binds")
+    workspace: str = option(_FOLDER, "", "folder in which each Executor has its own")
+    quiet: bool = option(FLAG, False, "log nothing")
+    quiet_error: bool = option(FLAG, False, "log exceptions of Executors without traceback")
+    env: dict[str, str] = option(VARIABLES, {}, "environment variables of all processes")
+    timeout_ready: int = option(
+        MILLISECONDS,
+        600_000,
+        "how long a process may take to become ready; -1 for ever",
+        unit="ms",
+        variable="ZFLOW_TIMEOUT_READY",
+    )
+    start_method: str = option(
+        _WARM, "warm", "fork processes from a warm parent, or spawn fresh ones", variable="ZFLOW_START_METHOD"
+    )
+    asyncio: bool = option(FLAG, False, "post and its siblings are for async for and await", surfaces=IN_FLOWS)
+    prefetch: int = option(
+        whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
+    )
+    insecure: bool = option(FLAG, False, "bind an address other than loopback without keys")
+    description: str = option(TEXT, "", "what it is for")
+    executors: tuple[ExecutorSpec, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_options(cls, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
+        """A Flow of these options without Executors. Raises ConfigError for a wrong one."""
+        given, values = collect(cls, options, place, surface)
+        return cls(**values, given=given)
+
+    def override(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
+        """This Flow with other options of its own; its Executors inherit from these. Raises ConfigError."""
+        given, _ = collect(FlowSpec, options, place, surface)
+        spec = FlowSpec.from_options(**{**self.given, **given})
+        for executor in self.executors:
+            spec = spec.add(**executor.given)
+        return spec
+
+    def add(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
+        """This Flow with one Executor more; without `needs` it follows the one added before.
+
+        Raises ConfigError for a wrong option. The graph as a whole is checked by `topology`.
+        """
+        executor = ExecutorSpec.from_options(place, surface, **options)
+        if executor.replicas > 1 and executor.port_in:
+            raise place.down("port_in").fault("replicas cannot share one port; leave port_in out")
+        previous = self.executors[-1].name if self.executors else GATEWAY
+        filled = replace(
+            executor,
+            name=executor.name or self._free_name("executor", len(self.executors)),
+            needs=executor.needs or (previous,),
+            **self._inherited_by(executor),
+        )
+        return replace(self, executors=(*self.executors, filled))
+
+    def needs(
+        self,
+        needs: str | Sequence[str],
+        place: Place = _HERE,
+        surface: Surface = Surface.PYTHON,
+        /,
+        **options: Any,
+    ) -> FlowSpec:
+        """This Flow with an Executor that joins at least two others; it is named ``joiner`` unless told otherwise."""
+        if isinstance(needs, str) or len(needs) < 2:
+            told = f"a join needs at least two Executors, got {needs!r:.80}"
+            raise place.fault(f"{told}; to follow one, use add(needs=...)", TopologyError)
+        named = {"name": self._free_name("joiner"), **options}
+        return self.add(place, surface, **named, needs=needs)
+
+    def needs_all(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
+        """This Flow with an Executor that joins every one that nothing needs yet."""
+        needed = {name for executor in self.executors for name in executor.needs}
+        loose = [executor.name for executor in self.executors if executor.name not in needed]
+        if not loose:
+            raise place.fault("there is no Executor to join yet; add some first", TopologyError)
+        named = {"name": self._free_name("joiner"), **options}
+        return self.add(place, surface, **named, needs=loose)
+
+    def topology(self) -> Topology:
+        """The checked graph. Raises TopologyError for unknown, duplicate or circular names."""
+        return Topology([Node(executor.name, executor.needs, executor.no_reduce) for executor in self.executors])
+
+    def _free_name(self, stem: str, number: int | None = None) -> str:
+        """`stem` and `number`, or the next number that is free."""
+        taken = {executor.name for executor in self.executors}
+        name = stem if number is None else f"{stem}{number}"
+        while name in taken:
+            number = 1 if number is None else number + 1
+            name = f"{stem}{number}"
+        return name
+
+    def _inherited_by(self, executor: ExecutorSpec) -> dict[str, Any]:
+        names = [item.name for item in options_of(ExecutorSpec) if item.inherited and item.name not in executor.given]
+        inherited = {name: getattr(self, name) for name in names}
+        return {**inherited, "env": {**self.env, **executor.env}}

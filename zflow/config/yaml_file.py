@@ -1,0 +1,168 @@
+"""A Flow as YAML, both ways.
+
+::
+
+    jtype: Flow              # or !Flow in front of the first line
+    version: '1'
+    with: {port: 12345}      # options of Flow
+    gateway: {host: ...}     # port and host may stand here as well
+    executors:
+      - name: encoder        # options of add
+        uses: encoder.yml    # relative to this file; or a definition: {jtype: ..., with: ..., ...}
+      - method: needs_all    # or needs; add is the default
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zflow.config.definition import (
+    Folder,
+    checked_modules,
+    checked_uses,
+    importable_address,
+    is_file,
+    modules_relative_to,
+    relative_to,
+)
+from zflow.config.options import Surface
+from zflow.config.places import Path as Keys
+from zflow.config.places import Place, shown
+from zflow.config.plain_yaml import Parsed, dump, parse
+from zflow.config.spec import ExecutorSpec, FlowSpec
+from zflow.errors import TopologyError, nearest
+
+__all__ = ["dump_flow", "load_flow", "parse"]
+
+_KEYS = ("jtype", "version", "with", "gateway", "executors")
+_GATEWAY_KEYS = ("port", "port_expose", "host")
+_METHODS = ("add", "needs", "needs_all")
+
+
+def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None) -> FlowSpec:
+    """The Flow in `source`: the path of a YAML file, YAML as text, or the same as a dict.
+
+    Relative paths are relative to the file's folder, of text and dicts to the working directory. context: values for
+    ``${{ CONTEXT.x }}``. Raises ConfigError with file, line and path of the fault, such as
+    ``flow.yml:12 executors[1].replicas: expected a whole number, got "two"``.
+    """
+    if isinstance(source, str) and "\n" not in source and is_file(source):
+        source = Path(source)
+    folder = Folder(source.parent.absolute(), confined=True) if isinstance(source, Path) else Folder.current()
+    if isinstance(source, Mapping):
+        value, place = Parsed(source, Place())
+    else:
+        value, place = parse(source, context=context, class_allowed=_class_allowed)
+    root = _map(value, place)
+    _check_root(root, place)
+    spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **_flow_options(root, place))
+    for number, entry in enumerate(_list(root.get("executors"), place.down("executors"))):
+        spec = _add(spec, entry, folder, place.down("executors", number), context)
+    try:
+        spec.topology()
+    except TopologyError as error:
+        raise place.down("executors").fault(str(error), TopologyError) from error
+    return spec
+
+
+def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
+    """`spec` as YAML: what was given and nothing else, so that loading it gives an equal spec.
+
+    folder: where the file shall be; paths in it are written relative to it (default: all paths absolute). Raises
+    ConfigError, naming the Executor, for what a YAML file cannot hold.
+    """
+    flow: dict[str, Any] = {"jtype": "Flow", "version": "1"}
+    if spec.given:
+        flow["with"] = _plain(spec.given)
+    place = Place("", ("executors",))
+    target = Path(folder).absolute() if folder is not None else None
+    if spec.executors:
+        flow["executors"] = [_entry(item, target, place.down(item.name)) for item in spec.executors]
+    return dump(flow)
+
+
+def _class_allowed(path: Keys) -> bool:
+    """``!Name`` may stand in front of the Flow and of the definition of an Executor."""
+    return not path or (len(path) == 3 and path[0] == "executors" and path[2] == "uses")
+
+
+def _check_root(root: Mapping[str, Any], place: Place) -> None:
+    for key in root:
+        if key not in _KEYS:
+            raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), _KEYS)}")
+    if root.get("jtype") != "Flow":
+        raise place.down("jtype").fault(f"expected 'jtype: Flow', got {shown(root.get('jtype'))}")
+    if str(root.get("version", "1")) not in ("1", "1.0"):
+        raise place.down("version").fault(f"expected version '1', got {shown(root['version'])}")
+
+
+def _flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    options = _map(root.get("with"), place.down("with"))
+    for key, value in _map(root.get("gateway"), place.down("gateway")).items():
+        there = place.down("gateway", key)
+        if key not in _GATEWAY_KEYS:
+            raise there.fault(f"unknown option {shown(key)}: {nearest(key, _GATEWAY_KEYS)}")
+        if options.get(key) is not None:
+            raise there.fault(f"{key} stands under `with` as well; give it once")
+        options[key] = value
+    return options
+
+
+def _add(spec: FlowSpec, entry: Any, folder: Folder, place: Place, context: Mapping[str, Any] | None) -> FlowSpec:
+    options = _map(entry, place)
+    method = options.pop("method", None) or "add"
+    if method not in _METHODS:
+        raise place.down("method").fault(f"expected one of {', '.join(_METHODS)}, got {shown(method)}")
+    if options.get("uses") is not None:
+        options["uses"] = checked_uses(options["uses"], folder, place.down("uses"), context)
+    if options.get("py_modules") is not None:
+        options["py_modules"] = checked_modules(options["py_modules"], folder, place.down("py_modules"))
+    if method == "needs":
+        return spec.needs(options.pop("needs", None) or (), place, Surface.YAML, **options)
+    add = spec.needs_all if method == "needs_all" else spec.add
+    return add(place, Surface.YAML, **options)
+
+
+def _map(value: Any, place: Place) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise place.fault(f"expected a map, got {shown(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise place.fault(f"expected a name for a key, got {shown(key)}")
+    return dict(value)
+
+
+def _list(value: Any, place: Place) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise place.fault(f"expected a list, got {shown(value)}")
+    return value or []
+
+
+def _entry(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str, Any]:
+    entry = _plain(executor.given)
+    if "uses" in entry:
+        entry["uses"] = _saved_uses(entry["uses"], folder, place.down("uses"))
+    if "py_modules" in entry and folder is not None:
+        entry["py_modules"] = modules_relative_to(entry["py_modules"], folder, place.down("py_modules"))
+    return entry
+
+
+def _saved_uses(uses: Any, folder: Path | None, place: Place) -> Any:
+    if isinstance(uses, type):
+        return importable_address(uses, place)
+    if folder is None:
+        return uses
+    if isinstance(uses, dict):
+        return relative_to(uses, folder, place)
+    inside = is_file(uses) and Path(uses).is_relative_to(folder)
+    return os.path.relpath(uses, folder) if inside else uses
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Our own tuples as lists; what users gave stays as it is, for `dump` to judge."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}

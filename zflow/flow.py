@@ -1,0 +1,277 @@
+"""Flow: `add` builds a spec, `with` starts the plan, `post` asks inline on the calling thread.
+
+A Flow that is not open is a value: `add`, `needs` and `needs_all` return a new Flow and leave this one as it was.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from zflow.asking import Asker, AsyncAsker
+from zflow.banner import Waiting, ready_lines
+from zflow.config.definition import Definition
+from zflow.config.plan import plan_flow
+from zflow.config.spec import FlowSpec
+from zflow.config.yaml_file import dump_flow, load_flow
+from zflow.drivers.assembly import external_addresses, gateway_role
+from zflow.drivers.asynchronous import AsyncLane, AsyncLanes
+from zflow.drivers.inline import Lanes
+from zflow.errors import ConfigError
+from zflow.executor import Executor
+from zflow.processes.child import ProcessStatus
+from zflow.processes.lifeline import GRACE
+from zflow.processes.logs import Log
+from zflow.processes.supervisor import Supervisor
+
+AnyFlow = TypeVar("AnyFlow", bound="Flow")
+
+
+class StopEvent(Protocol):
+    """A `threading.Event`, a `multiprocessing.Event`, or what behaves like them."""
+
+    def wait(self, timeout: float) -> bool:
+        """Return True as soon as it is set, False after `timeout` seconds."""
+
+
+class _Open(NamedTuple):
+    """What an open Flow has."""
+
+    supervisor: Supervisor
+    lanes: Lanes
+    async_lanes: AsyncLanes
+
+
+class Flow(Asker):
+    """A graph of Executors.
+
+    Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
+    given), host (127.0.0.1), workspace, quiet, quiet_error, env, timeout_ready (ms), start_method, asyncio, prefetch,
+    insecure, description. Raises ConfigError for one that is unknown or wrong.
+
+    Open it with ``with flow:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
+    thread, and Clients ask it at `port`.
+    """
+
+    def __new__(cls, *args: Any, asyncio: bool = False, **options: Any) -> Any:
+        return super().__new__(AsyncFlow if asyncio and cls is Flow else cls)
+
+    def __init__(self, spec: FlowSpec | None = None, /, **options: Any) -> None:
+        self._spec = FlowSpec.from_options(**options) if spec is None else spec
+        self._log = Log(self._spec.name, quiet=self._spec.quiet, quiet_error=self._spec.quiet_error)
+        self._open: _Open | None = None
+        self._changing = threading.Lock()
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def add(
+        self: AnyFlow,
+        *,
+        uses: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
+        name: str | None = None,
+        needs: str | Sequence[str] | None = None,
+        uses_with: Mapping[str, Any] | None = None,
+        uses_metas: Mapping[str, Any] | None = None,
+        uses_requests: Mapping[str, str] | None = None,
+        py_modules: str | Sequence[str] | None = None,
+        workspace: str | Path | None = None,
+        host: str | Sequence[str] | None = None,
+        port_in: int | None = None,
+        external: bool | None = None,
+        replicas: int | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_ready: int | None = None,
+        timeout_send: int | None = None,
+        retries: int | None = None,
+        idempotent: bool | None = None,
+        no_reduce: bool | None = None,
+        quiet_error: bool | None = None,
+        start_method: str | None = None,
+        description: str | None = None,
+        **aliases: Any,
+    ) -> AnyFlow:
+        """This Flow with one Executor more, which follows the one added before unless `needs` says otherwise.
+
+        uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text or a dict; None passes documents
+        through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a branch.
+        uses_with, uses_metas, uses_requests: win over what YAML says, key by key. host, port_in, external: an Executor
+        that runs already. timeout_ready, timeout_send: milliseconds. The other options, their defaults and what they
+        mean are listed by ``zflow executor --help``.
+
+        Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
+        """
+        options = {key: value for key, value in locals().items() if key not in ("self", "aliases")}
+        return self._with(self._spec.add(**options, **aliases))
+
+    def needs(self: AnyFlow, needs: Sequence[str], **options: Any) -> AnyFlow:
+        """This Flow with an Executor more that joins `needs`; by default ``joiner``, which passes documents through."""
+        return self._with(self._spec.needs(needs, **options))
+
+    def needs_all(self: AnyFlow, **options: Any) -> AnyFlow:
+        """This Flow with an Executor that joins every one that nothing needs yet."""
+        return self._with(self._spec.needs_all(**options))
+
+    def _with(self: AnyFlow, spec: FlowSpec) -> AnyFlow:
+        spec.topology()  # a wrong graph is refused where it is built
+        return type(self)(spec)
+
+    # -- YAML --------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load_config(cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None) -> Flow:
+        """The Flow in a YAML file, in YAML text or in a dict. context: values for ``${{ CONTEXT.x }}``.
+
+        Raises ConfigError with file, line and path of the fault.
+        """
+        spec = load_flow(source, context=context)
+        return AsyncFlow(spec) if spec.asyncio else Flow(spec)
+
+    def save_config(self, path: str | Path) -> None:
+        """Write what was given, and nothing else, as YAML: `load_config` makes an equal Flow of it."""
+        Path(path).write_text(dump_flow(self._spec, Path(path).parent), encoding="utf-8")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Flow) and self._spec == other._spec
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        names = " -> ".join(executor.name for executor in self._spec.executors)
+        state = f"open at {self._spec.host}:{self.port}" if self._open else "not open"
+        return f"<{type(self).__name__} {names or '(no Executors)'}, {state}>"
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def start(self: AnyFlow) -> AnyFlow:
+        """Start every process and return when all are ready.
+
+        Raises StartError with the traceback of the one that could not start, or PortInUse; nothing runs then.
+        """
+        with self._changing:
+            if self._open is not None:
+                raise ConfigError("this Flow is open already")
+            plan = plan_flow(self._spec)
+            directory = external_addresses(plan.nodes)
+            waiting = Waiting(quiet=self._spec.quiet)
+            supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
+            try:
+                supervisor.start()
+            finally:
+                waiting.clear()
+            role = partial(gateway_role, plan.topology, plan.nodes)
+            self._open = _Open(supervisor, Lanes(role, directory), AsyncLanes(role, directory))
+        if self._spec.insecure:
+            self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
+        self._log.info("%s", ready_lines(self._spec.host, self.port))
+        return self
+
+    def close(self, grace: float = GRACE) -> None:
+        """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
+        with self._changing:
+            is_open, self._open = self._open, None
+        if is_open is not None:
+            try:
+                is_open.lanes.close(grace)
+                is_open.async_lanes.close()
+            finally:
+                is_open.supervisor.close(grace)
+
+    def __enter__(self: AnyFlow) -> AnyFlow:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def block(self, stop_event: StopEvent | None = None) -> None:
+        """Serve until `stop_event` is set, Ctrl-C is pressed or the process is told to end (SIGTERM)."""
+        self._opened()
+        event: StopEvent = stop_event or threading.Event()
+        try:
+            with _sigterm_interrupts():
+                while not event.wait(_LOOK_UP):
+                    pass
+        except KeyboardInterrupt:
+            self._log.info("stopping")
+
+    @property
+    def port(self) -> int:
+        """The gateway's port: the real one while the Flow is open."""
+        if self._open is None:
+            if not self._spec.port:
+                raise ConfigError("the Flow has no port before it is open: the system chooses one")
+            return self._spec.port
+        return int(self._open.supervisor.gateway_address.rpartition(":")[2])
+
+    @property
+    def host(self) -> str:
+        """The address that the gateway binds."""
+        return self._spec.host
+
+    def status(self) -> list[ProcessStatus]:
+        """What each process does: name, pid, state, restarts."""
+        return self._opened().supervisor.status()
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise ConfigError("this Flow is not open: use it inside `with flow:`, or call start() first")
+        return self._open
+
+    def _lanes(self) -> Lanes:
+        return self._opened().lanes
+
+    def _default_prefetch(self) -> int:
+        return self._spec.prefetch
+
+
+class AsyncFlow(AsyncAsker, Flow):
+    """A Flow whose `post` and its siblings are for ``await`` and ``async for``: what ``Flow(asyncio=True)`` makes."""
+
+    async def __aenter__(self) -> AsyncFlow:
+        return self.start()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+
+    def _async_lane(self) -> AsyncLane:
+        return self._opened().async_lanes.lane()
+
+
+def serve(
+    executor: type[Executor],
+    *,
+    uses_with: Mapping[str, Any] | None = None,
+    uses_metas: Mapping[str, Any] | None = None,
+    uses_requests: Mapping[str, str] | None = None,
+    stop_event: StopEvent | None = None,
+    **options: Any,
+) -> None:
+    """Serve `executor` behind a gateway until `stop_event`, Ctrl-C or SIGTERM; `options` are those of the Flow."""
+    flow = Flow(**options).add(uses=executor, uses_with=uses_with, uses_metas=uses_metas, uses_requests=uses_requests)
+    with flow:
+        flow.block(stop_event)
+
+
+_LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """While blocking on the main thread, SIGTERM ends the wait as Ctrl-C does, so that the Flow is closed in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,40 @@
+"""Asks any peer about itself, whether it serves and what it offers, for `zflow ping` and `zflow client describe`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from zflow.drivers.directory import Directory
+from zflow.drivers.identity import new_id
+from zflow.drivers.inline import Lane
+from zflow.errors import Unavailable
+from zflow.roles.prober import Prober
+from zflow.wire.header import Kind
+from zflow.wire.payload import decode_map
+
+
+def ping(address: str, timeout: float = 3.0) -> dict[str, Any]:
+    """The status of the peer at `address` (``tcp://host:port``): name, role, state, inflight, queued...
+
+    ``took`` is added: the seconds from dialling to the answer. Raises Unavailable after `timeout` seconds, with the
+    cause.
+    """
+    return _ask(address, Kind.PING, timeout)
+
+
+def describe(address: str, timeout: float = 3.0) -> dict[str, Any]:
+    """What the peer at `address` offers: its endpoints, or the nodes of its Flow. Raises Unavailable."""
+    return _ask(address, Kind.DESCRIBE, timeout)
+
+
+def _ask(address: str, kind: Kind, timeout: float) -> dict[str, Any]:
+    prober = Prober(address, kind, new_id=new_id)
+    lane = Lane(prober, Directory({address: address}))
+    began = time.monotonic()
+    try:
+        for answer in lane.answers(began + timeout):
+            return {**decode_map(answer.parts[0].buffers()[0]), "took": time.monotonic() - began}
+    finally:
+        lane.close()
+    raise Unavailable(f"{address} did not answer within {timeout:g} s: {prober.cause}")

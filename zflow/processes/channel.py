@@ -1,0 +1,177 @@
+"""Private conversations between processes that belong together: msgpack messages over a Unix socket pair.
+
+The other end closes when its process ends, however it ended, so that reading tells of every death. Descriptors can
+travel with a message. Nothing here ever blocks unless it is asked to: one slow reader must not stop a supervisor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import threading
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+
+from zflow.errors import ConfigError
+
+Words = dict[str, Any]
+
+_LENGTH = struct.Struct(">I")
+_CHUNK = 256 * 1024
+_FDS_SPACE = socket.CMSG_LEN(16 * array("i").itemsize)
+_SEND_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # user code may have unmuted SIGPIPE
+_RECEIVE_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Channel:
+    """One end. `send` and `flush` may be called from several threads; `receive` from one."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._lock = threading.Lock()
+        self._outgoing: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._incoming = bytearray()
+        self._fds: deque[int] = deque()
+
+    @classmethod
+    def of_descriptor(cls, fd: int) -> Channel:
+        """The end that a parent left open as `fd`."""
+        return cls(socket.socket(fileno=fd))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, words: Words, fds: Sequence[int] = ()) -> None:
+        """Say `words`, and hand over `fds`, which are closed here once they have left.
+
+        What the socket does not take at once waits for `flush`. A dead reader is not an error here: `receive` tells
+        of it. Raises ConfigError for words that are too large to travel.
+        """
+        try:
+            body = msgpack.packb(words)
+            head = _LENGTH.pack(len(body))
+        except (ValueError, OverflowError, struct.error) as error:
+            raise ConfigError(f"too large to be sent to a process (the limit is 4 GiB): {error}") from None
+        with self._lock:
+            self._outgoing.append((memoryview(head + body if len(body) < _CHUNK else head), tuple(fds)))
+            if len(body) >= _CHUNK:
+                self._outgoing.append((memoryview(body), ()))
+            self._flush()
+
+    def flush(self, timeout: float | None = 0.0) -> bool:
+        """Send what waits, for at most `timeout` seconds (None: for ever). Whether nothing waits any more."""
+        with self._lock:
+            while not self._flush():
+                if timeout == 0.0 or not _wait(self._socket, select.POLLOUT, timeout):
+                    return False
+            return True
+
+    @property
+    def is_waiting_to_send(self) -> bool:
+        return bool(self._outgoing)
+
+    def _flush(self) -> bool:
+        while self._outgoing:
+            data, fds = self._outgoing[0]
+            try:
+                passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
+                sent = self._socket.sendmsg([data], passed, _SEND_FLAGS)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:  # so many descriptors are under way that some must arrive first
+                    return False
+                self._give_up()  # the reader is gone
+                return True
+            for fd in fds:
+                os.close(fd)
+            if sent < len(data):
+                self._outgoing[0] = (data[sent:], ())
+            else:
+                self._outgoing.popleft()
+        return True
+
+    def _give_up(self) -> None:
+        while self._outgoing:
+            for fd in self._outgoing.popleft()[1]:
+                os.close(fd)
+
+    def receive(self, most: int | None = None) -> list[Words]:
+        """The messages that have come in whole. Raises EOFError when there are none and the other end is gone.
+
+        most: leave what is more to the next call, which then does not wait for the socket.
+        """
+        messages = self._whole_messages(most)
+        while most is None or len(messages) < most:
+            try:
+                data, passed, _, _ = self._socket.recvmsg(_CHUNK, _FDS_SPACE, _RECEIVE_FLAGS)
+            except (BlockingIOError, InterruptedError):
+                return messages
+            except OSError:
+                data, passed = b"", []
+            for level, kind, fds in passed:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self._fds.extend(array("i", fds))
+            if not data:
+                if messages:
+                    return messages
+                raise EOFError("the process at the other end is gone")
+            self._incoming += data
+            messages += self._whole_messages(most)
+        return messages
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until `receive` has something to do, at most `timeout` seconds. Whether it has."""
+        return _wait(self._socket, select.POLLIN, timeout)
+
+    def received_fd(self) -> int:
+        """The next descriptor that came with a message; it belongs to the caller."""
+        return self._fds.popleft()
+
+    def _whole_messages(self, most: int | None) -> list[Words]:
+        messages: list[Words] = []
+        start, end = 0, len(self._incoming)
+        while end - start >= _LENGTH.size and (most is None or len(messages) < most):
+            (size,) = _LENGTH.unpack_from(self._incoming, start)
+            if end - start - _LENGTH.size < size:
+                break
+            start += _LENGTH.size
+            with memoryview(self._incoming) as view:
+                messages.append(msgpack.unpackb(view[start : start + size], max_bin_len=size, max_str_len=size))
+            start += size
+        if start:
+            del self._incoming[:start]
+        return messages
+
+    def close(self) -> None:
+        with self._lock:
+            self._give_up()
+            while self._fds:
+                os.close(self._fds.popleft())
+            self._socket.close()
+
+
+def parent_descriptor() -> int | None:
+    """A descriptor that becomes readable when our parent ends, where the system has such a thing.
+
+    A channel alone may not tell: a copy of its other end lives on in whatever the Flow's process has forked.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(os.getppid())
+    except OSError:
+        return None
+
+
+def _wait(source: socket.socket, event: int, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(source, event)
+    return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000))))

@@ -1,0 +1,188 @@
+"""main() of every process of a plan, on a laptop and in a container alike: plan in, exit code out.
+
+A supervised child hears its plan by its channel, makes its peer, says ``ready`` with the address it has really bound,
+serves until it is asked to end, and says ``failed`` when it could not come so far. `serve_worker` and `serve_gateway`
+do the same in the foreground of a process that nobody supervises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import io
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from zflow.config.plan import GatewayPlan, WorkerPlan
+from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.drivers.directory import Directory
+from zflow.drivers.reactor import Reactor
+from zflow.drivers.user_code import UserCode
+from zflow.errors import StartError, ZflowError
+from zflow.processes import logs, parcel
+from zflow.processes.channel import Channel, Words
+from zflow.processes.lifeline import TERMINATED, Lifeline
+from zflow.processes.logs import Log
+from zflow.roles.contract import EXECUTOR
+
+DONE = 0
+NOT_STARTED = StartError.exit_code
+BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
+_PATIENCE = 2.0  # seconds for a supervisor to hear the last words
+_OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
+
+PeerPlan = WorkerPlan | GatewayPlan
+
+
+def run(descriptor: int) -> int:
+    """The life of a supervised child; `descriptor` is its end of the channel. Returns its exit code."""
+    channel = Channel.of_descriptor(descriptor)
+    try:
+        words = _first_words(channel)
+    except EOFError:
+        return DONE  # nobody wants us any more
+    _take_place(words)
+    log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
+    directory = Directory(words["addresses"])
+    lifeline = Lifeline(channel, log, hear=lambda heard: _note_address(directory, heard))
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_orphan)
+    try:
+        reactor = _make_peer(parcel.unpack(words["plan"]), words["bind"], directory, lifeline, log)
+    except BaseException as error:
+        code = _tell_failure(error, lifeline, channel)
+    else:
+        channel.send({"ready": reactor.address, "pid": os.getpid()})
+        code = _serve(reactor, log)
+    lifeline.end()
+    lifeline.leave()
+    return code
+
+
+def serve_worker(plan: WorkerPlan, *, log: Log | None = None) -> int:
+    """Serve one Executor in the foreground until SIGTERM or SIGINT. Returns an exit code.
+
+    plan.bind: where; None for a loopback port that the kernel chooses. Raises PortInUse, ConfigError, and whatever
+    the Executor raises while it is made.
+    """
+    return _serve_in_foreground(plan, plan.bind or "tcp://127.0.0.1:0", log)
+
+
+def serve_gateway(plan: GatewayPlan, *, log: Log | None = None) -> int:
+    """Serve a gateway to external Executors in the foreground until SIGTERM or SIGINT. Returns an exit code."""
+    return _serve_in_foreground(plan, plan.bind, log)
+
+
+def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
+    log = log or Log(plan.name, quiet_error=plan.quiet_error)
+    lifeline = Lifeline(None, log)
+    try:
+        reactor = _make_peer(plan, bind, Directory(), lifeline, log)
+        log.info("serving at %s", reactor.address)
+        return _serve(reactor, log)
+    finally:
+        lifeline.end()
+
+
+# -- a peer --------------------------------------------------------------------------------------------------------
+
+
+def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeline, log: Log) -> Reactor:
+    """The peer of `plan`, built and bound, ready to run."""
+    if isinstance(plan, WorkerPlan):
+        reactor = _make_worker(plan, bind, lifeline, log)
+    else:
+        for link, address in external_addresses(plan.nodes).all().items():
+            directory.set(link, address)
+        role = gateway_role(plan.topology, plan.nodes, name=plan.name, bind=bind)
+        reactor = Reactor(role, bind=bind, directory=directory)
+    lifeline.serve(reactor.stop)
+    return reactor
+
+
+def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> Reactor:
+    # First the Executor, then the sockets: what its __init__ forks must not inherit them.
+    executor = plan.description.build(plan.runtime_args)
+    lifeline.keep(executor.close)
+    user_code = UserCode(executor, name=plan.name, report=log.failure)
+    role = worker_role(plan.name, bind=bind, describe=lambda: {"endpoints": sorted(executor.requests)})
+    return Reactor(role, bind=bind, local={EXECUTOR: user_code})
+
+
+def _serve(reactor: Reactor, log: Log) -> int:
+    try:
+        reactor.run()
+        return DONE
+    except SystemExit as leaving:
+        log.error("user code ended the process: %r", leaving)
+        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+    except BaseException as error:
+        log.failure(error)
+        return BROKEN
+
+
+# -- a child -------------------------------------------------------------------------------------------------------
+
+
+def _first_words(channel: Channel) -> Words:
+    while True:
+        channel.wait()
+        for words in channel.receive(most=1):
+            return words
+
+
+def _take_place(words: Words) -> None:
+    """Become the process that the Flow's own process asked for: its paths, its arguments, its variables."""
+    os.environ.update(words["env"])
+    sys.path[:] = words["sys_path"]
+    sys.argv[:] = words["argv"]
+    logs.name_process(words["name"])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
+    with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
+        faulthandler.enable()  # a crash in C code shows the line of Python that led to it
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()  # siblings forked from one state would all draw the same numbers
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(words["name"][:15])
+        Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+
+
+def _note_address(directory: Directory, words: Words) -> None:
+    if "address" in words:
+        link, address = words["address"]
+        if address is None:
+            directory.remove(link)
+        else:
+            directory.set(link, address)
+
+
+def _tell_failure(error: BaseException, lifeline: Lifeline, channel: Channel) -> int:
+    if isinstance(error, SystemExit) and lifeline.is_asked:
+        return TERMINATED
+    told = "".join(traceback.format_exception(type(error), error, _below_ours(error)))
+    channel.send({"failed": type(error).__name__, "message": str(error), "traceback": told})
+    channel.flush(_PATIENCE)
+    return error.exit_code if isinstance(error, ZflowError) else NOT_STARTED
+
+
+def _below_ours(error: BaseException) -> TracebackType | None:
+    """The traceback from where this module was left: what called it is the same for everybody."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        trace = trace.tb_next
+    return trace
+
+
+def _remove_socket(bind: str, is_orphan: bool) -> None:
+    """A socket file outlives its socket. Of an orphan's directory, the last one to leave removes what is left."""
+    if bind.startswith("ipc://"):
+        path = bind.removeprefix("ipc://")
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        if is_orphan:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(path))

@@ -1,0 +1,94 @@
+"""One shape of log line for every process: ``executor0/rep-0@4711[E]:text`` on stderr.
+
+Everything goes through the standard library's logger ``zflow``; the root logger is never touched. A program that has
+given ``zflow`` handlers of its own keeps them, and gets no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+
+from zflow.config.environment import log_level
+
+_ROOT = "zflow"
+_SILENT = logging.CRITICAL + 1
+_LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "E"}
+HINT = ' add "--quiet-error" to suppress the exception details'
+
+
+class PeerFormatter(logging.Formatter):
+    """``name@pid[letter]:text``, then, for an exception, how to be spared its details, and the details."""
+
+    def __init__(self, process_name: str) -> None:
+        super().__init__()
+        self.process_name = process_name
+
+    def format(self, record: logging.LogRecord) -> str:
+        name = record.name.partition(".")[2] or self.process_name
+        letter = _LETTERS.get(record.levelno, record.levelname[:1])
+        line = f"{name}@{record.process}[{letter}]:{record.getMessage()}"
+        if record.exc_info and record.exc_info[0] is not None:
+            line = f"{line}\n{HINT}\n{self.formatException(record.exc_info)}"
+        return line
+
+
+class _Stderr(logging.Handler):
+    """Whatever ``sys.stderr`` is at the moment; a reader that has gone away must not disturb the serving."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stderr
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # gone, or closed
+                stream.write(f"{self.format(record)}\n")
+                stream.flush()
+
+
+class Log:
+    """What one peer of this process says. Two Flows in one process have one each, and may differ in what they say.
+
+    name: what its lines begin with. quiet: it says nothing at all. quiet_error: exceptions without their details.
+    level: DEBUG, INFO, WARNING, ERROR or CRITICAL; ZFLOW_LOG_LEVEL as it is now when None.
+    """
+
+    def __init__(self, name: str, *, quiet: bool = False, quiet_error: bool = False, level: str | None = None) -> None:
+        _stand_ready()
+        self.level = level or log_level()
+        self.quiet = quiet
+        self.quiet_error = quiet_error
+        self._logger = logging.Logger(f"{_ROOT}.{name}", _SILENT if quiet else self.level)
+        self._logger.parent = logging.getLogger(_ROOT)
+
+    def debug(self, text: str, *values: object) -> None:
+        self._logger.debug(text, *values)
+
+    def info(self, text: str, *values: object) -> None:
+        self._logger.info(text, *values)
+
+    def warning(self, text: str, *values: object) -> None:
+        self._logger.warning(text, *values)
+
+    def error(self, text: str, *values: object) -> None:
+        self._logger.error(text, *values)
+
+    def failure(self, error: BaseException) -> None:
+        """Tell `error`, with its traceback unless this log is to be quiet about it."""
+        self._logger.error("%r", error, exc_info=None if self.quiet_error else error)
+
+
+def name_process(name: str) -> None:
+    """This process is one peer: `name` stands on the lines of loggers that have no name of their own."""
+    for handler in _stand_ready():
+        handler.setFormatter(PeerFormatter(name))
+
+
+def _stand_ready() -> list[_Stderr]:
+    root = logging.getLogger(_ROOT)
+    if not root.handlers:
+        handler = _Stderr()
+        handler.setFormatter(PeerFormatter(_ROOT))
+        root.addHandler(handler)
+        root.setLevel(log_level())
+        root.propagate = False
+    return [handler for handler in root.handlers if isinstance(handler, _Stderr)]

@@ -1,0 +1,61 @@
+"""A plan on its way into a child: pickled here, unpickled there, over a private channel and never over a socket.
+
+Classes travel by reference where the child can import them. Those of ``__main__``, of a notebook, or of a module that
+was loaded in a way of its own travel by value, as cloudpickle does it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from zflow.errors import ConfigError
+
+_registering = threading.Lock()  # cloudpickle's list of modules to be pickled by value is global
+
+
+def pack(name: str, plan: Any, classes: tuple[object, ...] = ()) -> bytes:
+    """`plan` of the process `name` as bytes. classes: what it holds that may not be importable in the child.
+
+    Raises ConfigError for what cannot be sent to another process.
+    """
+    modules = {sys.modules.get(found.__module__) for found in classes if isinstance(found, type)}
+    with _registering:
+        by_value = [module for module in modules if module is not None and not _is_importable(module)]
+        for module in by_value:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return bytes(cloudpickle.dumps(plan))
+        except Exception as error:
+            raise ConfigError(
+                f"{name} cannot be sent to its process: {error}; give in `uses_with` only what can be pickled, "
+                "and make the rest in the Executor's __init__"
+            ) from error
+        finally:
+            for module in by_value:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+def unpack(parcel: bytes) -> Any:
+    return cloudpickle.loads(parcel)
+
+
+def _is_importable(module: ModuleType) -> bool:
+    """Whether `module`, loaded already, would be found again by name."""
+    name = module.__name__
+    if name == "__main__" or name in sys.builtin_module_names:
+        return True  # cloudpickle's own rules for __main__ are finer than ours
+    package, _, _ = name.rpartition(".")
+    path = getattr(sys.modules.get(package), "__path__", None) if package else None
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # a finder of somebody else's
+            continue
+        if found is not None:
+            return found.origin is None or found.origin == getattr(module, "__file__", found.origin)
+    return False

@@ -1,0 +1,109 @@
+"""The private directory in which the processes of one Flow bind their ipc sockets.
+
+Whoever can open an ipc socket can talk to a process, so the directory is readable for its owner only. A path is never
+used twice, because a second bind steals it in silence. The owner holds a lock on the directory as long as it lives;
+a directory without a holder was left behind by a process that was killed, and is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+
+from zflow.errors import ConfigError
+
+_PREFIX = "zflow-"
+_PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
+_NAME_LIMIT = 32
+_STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
+
+
+class SocketDirectory:
+    """A fresh directory of mode 0700 in the system's place for temporary files; `close` removes it."""
+
+    def __init__(self, parent: str | None = None) -> None:
+        self.path = _make(parent or _place_for_temporary_files())
+        self._owner = os.getpid()
+        self._lock: int | None = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def address(self, name: str, incarnation: int) -> str:
+        """The ipc address of the process `name`; `incarnation` makes it unique."""
+        return f"ipc://{self.path}/{_file_name(name, incarnation)}"
+
+    def forget(self, address: str) -> None:
+        """Remove the socket that a process which was killed has left at `address`."""
+        with contextlib.suppress(OSError):
+            if address.startswith(f"ipc://{self.path}/"):
+                os.unlink(address.removeprefix("ipc://"))
+
+    def close(self) -> None:
+        """Remove the directory and what is in it; nothing in a forked copy of the owner."""
+        if self._lock is not None and os.getpid() == self._owner:
+            remove(self.path)
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove(path: str) -> None:
+    """Remove a directory of sockets. What is not a file of ours stays, and the directory then stays with it."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path):
+            if entry.name.endswith(".sock") and not entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
+def remove_stale(parent: str | None = None) -> list[str]:
+    """Remove the directories of owners that are dead: ours (by user), old enough, and locked by nobody."""
+    removed = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(parent or _place_for_temporary_files()):
+            if entry.name.startswith(_PREFIX) and _is_stale(entry):
+                remove(entry.path)
+                removed.append(entry.path)
+    return removed
+
+
+def _place_for_temporary_files() -> str:
+    import tempfile  # 5 ms that the warm parent, which only removes, need not wait for
+
+    return tempfile.gettempdir()
+
+
+def _make(parent: str) -> str:
+    longest = len(_file_name("x" * _NAME_LIMIT, 999_999))
+    for folder in dict.fromkeys((parent, "/tmp")):
+        path = os.path.join(folder, f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
+        if len(os.fsencode(path)) + 1 + longest <= _PATH_LIMIT:
+            os.mkdir(path, 0o700)
+            return path
+    raise ConfigError(f"the path {parent!r} is too long for ipc sockets; set TMPDIR to a shorter one")
+
+
+def _file_name(name: str, incarnation: int) -> str:
+    return f"{name.replace('/', '-')[-_NAME_LIMIT:]}-{incarnation}.sock"
+
+
+def _is_stale(entry: os.DirEntry[str]) -> bool:
+    """Locks, unlike process ids, are told apart across containers that share one directory."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+        if not entry.is_dir(follow_symlinks=False) or found.st_uid != os.getuid():
+            return False
+        if time.time() - found.st_ctime < _STALE_AFTER:
+            return False
+        lock = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)

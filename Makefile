@@ -37,7 +37,7 @@ bench: install
 	$(BIN)/python -m bench
 
 demo: install
-	$(BIN)/python -m examples.stdlib_search.main
+	$(BIN)/python examples/stdlib_search/main.py
 
 # The suite on every Python from 3.10 to 3.13 that this machine has.
 versions:

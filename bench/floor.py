@@ -1,13 +1,13 @@
 """The floor: what pyzmq and msgpack need for the same question when there is no framework at all.
 
 Every worker, and the gateway, is an operating system process of its own, started from this file with a role as its
-argument. Sockets, frames and codec are the ones zflow uses: DEALER to ROUTER, `[route...] "" header payload`, the header
-one msgpack array of eight fields, the documents one msgpack map of columns. Nothing else is: no checks, no deadlines, no
-retries, no liveness, no user class. What a framework adds is the ratio to this.
+argument. Sockets, frames and codec are the ones zflow uses: DEALER to ROUTER, `[route...] "" header payload`, the
+header one msgpack array of eight fields, the documents one msgpack map of columns. Nothing else is: no checks, no
+deadlines, no retries, no liveness, no user class. What a framework adds is the ratio to this.
 
 A question comes in one of three styles of moving frames:
 
-- `plain`: `send_multipart` and `recv_multipart`, what one writes first. This is *the* floor that targets are compared with;
+- `plain`: `send_multipart` and `recv_multipart`, what one writes first. This is *the* floor of every target;
 - `reference`: the same with `copy=False`, for large arrays;
 - `tight`: a loop of our own over the socket's C methods, one call per frame. The lowest number we know how to reach.
 
@@ -18,19 +18,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import zmq
 import zmq.backend
+
+from bench.children import process
 
 Frames = list[Any]
 Receive = Callable[[Any], Frames]
@@ -38,7 +35,6 @@ Send = Callable[[Any, Frames], None]
 Work = Callable[[Frames], Frames]
 Ask = Callable[[], object]
 
-START_S = 20.0
 ANSWER_MS = 20_000
 # A child that hears nothing for so long has lost its run: it ends by itself. Longer than any pause within a run.
 IDLE_MS = 180_000
@@ -159,6 +155,11 @@ WORK: dict[str, Work] = {work.__name__: work for work in (upper_columns, upper_r
 # -- the children
 
 
+def _report(socket: Any) -> None:
+    """Tell the starter where `socket` is bound: in one write, because forked workers share the pipe."""
+    os.write(1, socket.last_endpoint + b"\n")
+
+
 def serve(address: str, work: str, style: str) -> None:
     """A worker: decode, do the work, encode; blocking, one thread."""
     receive, send = STYLES[style]
@@ -167,7 +168,7 @@ def serve(address: str, work: str, style: str) -> None:
         socket.linger = 0
         socket.rcvtimeo = IDLE_MS
         socket.bind(address)
-        print(socket.last_endpoint.decode(), flush=True)
+        _report(socket)
         while True:
             frames = receive(socket)
             cut = 1
@@ -186,7 +187,7 @@ def forward(address: str, behind: str, style: str) -> None:
         front.linger = back.linger = 0
         front.bind(address)
         back.connect(behind)
-        print(front.last_endpoint.decode(), flush=True)
+        _report(front)
         poller = zmq.Poller()
         poller.register(front, zmq.POLLIN)
         poller.register(back, zmq.POLLIN)
@@ -213,53 +214,7 @@ def fork_workers(directory: str, count: str) -> None:
         os.waitpid(child, 0)
 
 
-# -- starting and ending them
-
-
-class Child:
-    """One process of the floor; `address` is where it really bound."""
-
-    def __init__(self, *arguments: str) -> None:
-        root = Path(__file__).resolve().parent.parent
-        command = [sys.executable, "-m", "bench.floor", *arguments]
-        # A session of its own: whatever it forks is ended with it.
-        self._process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, start_new_session=True)
-        self.pid = self._process.pid
-        self._what = arguments[0]
-
-    def addresses(self, count: int) -> list[str]:
-        """Wait until `count` addresses are reported. Raises TimeoutError, or RuntimeError when the child has ended."""
-        assert self._process.stdout is not None
-        pipe, told, deadline = self._process.stdout.fileno(), b"", time.monotonic() + START_S
-        while told.count(b"\n") < count:
-            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"the floor's {self._what} reported no address within {START_S:.0f} s")
-            chunk = os.read(pipe, 65_536)
-            if not chunk:
-                raise RuntimeError(f"the floor's {self._what} ended before it was ready; its error stands above")
-            told += chunk
-        return told.decode().split()
-
-    def end(self) -> None:
-        """Terminate the process and everything it forked, and wait for it."""
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, how)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
-                break
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-
-@contextlib.contextmanager
-def process(*arguments: str) -> Iterator[Child]:
-    """A child that ends with the block, whatever happens in it."""
-    child = Child(*arguments)
-    try:
-        yield child
-    finally:
-        child.end()
+# -- starting them
 
 
 @contextlib.contextmanager
@@ -432,4 +387,5 @@ def asking_many(
 
 
 if __name__ == "__main__":
-    {"serve": serve, "forward": forward, "fork": fork_workers}[sys.argv[1]](*sys.argv[2:])
+    roles: dict[str, Callable[..., None]] = {"serve": serve, "forward": forward, "fork": fork_workers}
+    roles[sys.argv[1]](*sys.argv[2:])

@@ -64,7 +64,7 @@ def rate(ask: Callable[[int], object], clock: Callable[[], int] = time.perf_coun
 
 
 def alternate(sides: Mapping[str, Block], rounds: int, size: int) -> Blocks:
-    """Let every side have one block per round, in an order that turns round with every round; the first is a warm-up."""
+    """Let every side have one block per round, in an order that turns round each time; the first round is a warm-up."""
     taken: Blocks = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds + 1):

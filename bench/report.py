@@ -54,7 +54,7 @@ def rows(record: Record) -> list[tuple[str, ...]]:
     """The lines of one case: the case itself, then each further side it was compared with."""
     case = CASES[record["case"]]
     sides = record["sides"]
-    line = (
+    line: tuple[str, ...] = (
         f"{case.title} [{case.unit}]",
         *figures(sides.get("zflow")),
         *figures(sides.get("floor")),

@@ -56,7 +56,7 @@ def _post_inline(shape: str) -> Iterator[floor.Ask]:
     from bench.executors import Upper
     from zflow import Flow
 
-    flow = Flow()
+    flow = Flow(quiet=True)
     for name, needs in SHAPES[shape]:
         flow = flow.add(uses=Upper, name=name, needs=list(needs))
     documents = _documents(1)
@@ -70,8 +70,7 @@ def _post_through_gateway(count: int) -> Iterator[floor.Ask]:
     from zflow import Client, Flow
 
     documents = _documents(count)
-    with Flow().add(uses=Upper) as flow:
-        client = Client(port=flow.port)
+    with Flow(quiet=True).add(uses=Upper) as flow, Client(port=flow.port) as client:
         yield lambda: client.post("/", inputs=documents, request_size=count)[-1].text
 
 
@@ -83,8 +82,7 @@ def _post_array(size: int) -> Iterator[floor.Ask]:
     from zflow import Client, Document, Flow
 
     document = Document(tensor=numpy.zeros(size // 4, dtype="f4"))
-    with Flow().add(uses=Echo) as flow:
-        client = Client(port=flow.port)
+    with Flow(quiet=True).add(uses=Echo) as flow, Client(port=flow.port) as client:
         yield lambda: client.post("/", inputs=document)[0].tensor
 
 

@@ -1,7 +1,8 @@
 """What it costs to be there: import, first answer, twenty Executors, memory per worker.
 
-Everything is measured in interpreters of its own, started for one figure each. An import is timed where nothing but `time`
-was imported before it; for the rest, this module is run as a program with the name of a probe and prints one number.
+Everything is measured in interpreters of its own, started for one figure each. An import is timed where nothing but
+`time` was imported before it; for the rest, this module is run as a program with the name of a probe and prints one
+number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from bench.children import process
 from bench.machine import proportional_megabytes
 from bench.measuring import Block
 from bench.workloads import EXECUTORS_AT_ONCE, TEXT
@@ -44,18 +46,16 @@ def zflow_answer() -> float:
     from zflow import Document, Flow
 
     before = time.perf_counter()
-    with Flow().add(uses=Upper) as flow:
+    with Flow(quiet=True).add(uses=Upper) as flow:
         flow.post("/", inputs=Document(text=TEXT))
         return (time.perf_counter() - before) * 1e3
 
 
 @contextlib.contextmanager
 def _forked_workers(count: int) -> Iterator[None]:
-    from bench import floor
-
     with (
         tempfile.TemporaryDirectory(prefix="floor-") as directory,
-        floor.process("fork", directory, str(count)) as child,
+        process("fork", directory, str(count)) as child,
     ):
         child.addresses(count)
         yield
@@ -66,7 +66,7 @@ def _flow_of(count: int) -> Iterator[None]:
     from bench.executors import Upper
     from zflow import Flow
 
-    flow = Flow()
+    flow = Flow(quiet=True)
     for number in range(count):
         flow = flow.add(uses=Upper, name=f"upper{number}")
     with flow:

@@ -36,8 +36,7 @@ def _client_through_gateway() -> Iterator[AskMany]:
             raise RuntimeError(f"{len(answer)} of {count} documents came back")
         return answer[-1].text
 
-    with Flow().add(uses=Upper) as flow:
-        client = Client(port=flow.port)
+    with Flow(quiet=True).add(uses=Upper) as flow, Client(port=flow.port) as client:
         yield ask
 
 

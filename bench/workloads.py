@@ -1,8 +1,8 @@
 """What is measured and what it shall cost: every case of the suite once, its targets as data, no measured figures.
 
 The targets are those of the design. Where the design names an absolute time, it was measured on one machine only; what
-carries over is the ratio between that time and the floor measured beside it, so that ratio is what a case is compared with.
-`limit` keeps the absolute figure where the design demands it of any machine (import, start, memory).
+carries over is the ratio between that time and the floor measured beside it, so that ratio is what a case is compared
+with. `limit` keeps the absolute figure where the design demands it of any machine (import, start, memory).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ CASES = {
 
 
 def select(names: list[str]) -> list[Case]:
-    """The cases whose workload or key is in `names` (in any case), all of them for none; LookupError for an unknown one."""
+    """The cases whose workload or key is in `names`, in any case; all for none. LookupError names an unknown one."""
     if not names:
         return list(CASES.values())
     wanted = {name.lower() for name in names}

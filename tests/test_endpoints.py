@@ -212,7 +212,7 @@ def test_what_may_be_an_endpoint() -> None:
 
 
 def test_what_no_request_brings_is_refused_when_the_class_is_made() -> None:
-    with pytest.raises(TypeError, match=r"foo takes 'dosc', which no request brings: did you mean 'docs'\?"):
+    with pytest.raises(TypeError, match=r"foo takes 'dosc', which no request brings: did you mean 'doc'\?"):
 
         class Misspelled(Executor):
             @requests
@@ -220,7 +220,7 @@ def test_what_no_request_brings_is_refused_when_the_class_is_made() -> None:
 
 
 def test_doc_and_docs_together_are_refused() -> None:
-    with pytest.raises(TypeError, match="takes 'doc' .* and 'docs'"):
+    with pytest.raises(TypeError, match="takes both 'doc' .* and 'docs'"):
 
         class Both(Executor):
             @requests

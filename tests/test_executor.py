@@ -14,7 +14,7 @@ from zflow.errors import ConfigError
 from zflow.executor import Executor, registered, requests
 
 
-class MyExecutor(Executor):
+class Sample(Executor):
     """The example of the reference document."""
 
     def __init__(self, parameter_1: Any = 1, parameter_2: Any = 2, **kwargs: Any) -> None:
@@ -41,21 +41,21 @@ def as_names(executor: Executor) -> dict[str, str]:
 
 
 def test_without_anything_given_everything_has_its_default() -> None:
-    executor = MyExecutor()
-    assert executor.metas == SimpleNamespace(name="MyExecutor", description="", py_modules="", workspace="")
+    executor = Sample()
+    assert executor.metas == SimpleNamespace(name="Sample", description="", py_modules="", workspace="")
     assert vars(executor.runtime_args) == {
-        "name": "MyExecutor",
+        "name": "Sample",
         "replicas": 1,
         "shards": 1,
         "shard_id": None,
         "workspace": "",
         "py_modules": "",
     }
-    assert executor.requests == {"/default": MyExecutor.bar}
+    assert executor.requests == {"/default": Sample.bar}
 
 
 def test_what_a_flow_injects_arrives() -> None:
-    executor = MyExecutor(
+    executor = Sample(
         metas={"name": "Dynamic Name", "description": "does a thing"},
         requests={"/index": "foo"},
         runtime_args={"name": "executor0/rep-1", "shard_id": 0, "replica_id": 1},
@@ -68,26 +68,26 @@ def test_what_a_flow_injects_arrives() -> None:
     }
     assert executor.runtime_args.name == "executor0/rep-1"
     assert (executor.runtime_args.shards, executor.runtime_args.replica_id) == (1, 1)
-    assert executor.requests == {"/default": MyExecutor.bar, "/index": MyExecutor.foo}
+    assert executor.requests == {"/default": Sample.bar, "/index": Sample.foo}
 
 
 def test_a_method_that_is_mapped_leaves_its_former_endpoint() -> None:
-    executor = MyExecutor(requests={"/index": "foo", "/search": "bar"})
-    assert executor.requests == {"/index": MyExecutor.foo, "/search": MyExecutor.bar}
+    executor = Sample(requests={"/index": "foo", "/search": "bar"})
+    assert executor.requests == {"/index": Sample.foo, "/search": Sample.bar}
 
 
 def test_one_method_may_be_mapped_to_several_endpoints() -> None:
-    executor = MyExecutor(requests={"/index": "default_fn", "/search": "default_fn"})
+    executor = Sample(requests={"/index": "default_fn", "/search": "default_fn"})
     assert as_names(executor) == {"/default": "bar", "/index": "default_fn", "/search": "default_fn"}
 
 
 def test_mapping_one_instance_leaves_the_others_alone() -> None:
-    MyExecutor(requests={"/index": "bar"})
-    assert as_names(MyExecutor()) == {"/default": "bar"}
+    Sample(requests={"/index": "bar"})
+    assert as_names(Sample()) == {"/default": "bar"}
 
 
 def test_endpoint_is_the_exact_one_else_the_default_one_else_none() -> None:
-    executor = MyExecutor(requests={"/index": "foo"})
+    executor = Sample(requests={"/index": "foo"})
     found = {on: executor.endpoint(on) for on in ("/index", "/default", "/", "", "/else")}
     assert {on: endpoint.function.__name__ for on, endpoint in found.items() if endpoint} == {
         "/index": "foo",
@@ -97,7 +97,7 @@ def test_endpoint_is_the_exact_one_else_the_default_one_else_none() -> None:
         "/else": "bar",
     }
     assert Executor().endpoint("/index") is None
-    assert MyExecutor(requests={"/x": "bar"}).endpoint("/else") is None
+    assert Sample(requests={"/x": "bar"}).endpoint("/else") is None
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_endpoint_is_the_exact_one_else_the_default_one_else_none() -> None:
 )
 def test_wrong_metas_and_requests_are_refused_by_name(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        MyExecutor(**arguments)
+        Sample(**arguments)
 
 
 def test_an_argument_that_nobody_takes_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(TypeError, match=r"MyExecutor takes no argument 'paramter_1': did you mean 'parameter_1'\?"):
-        MyExecutor(paramter_1=3)
+    with pytest.raises(TypeError, match=r"Sample takes no argument 'paramter_1': did you mean 'parameter_1'\?"):
+        Sample(paramter_1=3)
 
 
 # -- the contract of __init__ --------------------------------------------------------------------------------------
@@ -209,43 +209,42 @@ def test_a_generic_executor_still_refuses_what_nobody_takes() -> None:
 
 def test_the_workspace_is_a_folder_per_name_and_shard_and_exists(tmp_path: Path) -> None:
     executors = [
-        MyExecutor(metas={"name": "mine"}, runtime_args={"workspace": str(tmp_path), "shard_id": shard})
-        for shard in (0, 1)
+        Sample(metas={"name": "mine"}, runtime_args={"workspace": str(tmp_path), "shard_id": shard}) for shard in (0, 1)
     ]
     assert [Path(executor.workspace) for executor in executors] == [tmp_path / "mine" / "0", tmp_path / "mine" / "1"]
     assert all(Path(executor.workspace).is_dir() for executor in executors)
 
 
 def test_the_workspace_of_bare_use_has_no_shard(tmp_path: Path) -> None:
-    assert Path(MyExecutor(workspace=str(tmp_path)).workspace) == tmp_path / "MyExecutor"
-    assert Path(MyExecutor(metas={"workspace": str(tmp_path)}).workspace) == tmp_path / "MyExecutor"
+    assert Path(Sample(workspace=str(tmp_path)).workspace) == tmp_path / "Sample"
+    assert Path(Sample(metas={"workspace": str(tmp_path)}).workspace) == tmp_path / "Sample"
 
 
 def test_the_flows_workspace_wins_over_metas_and_those_over_the_argument(tmp_path: Path) -> None:
     flow, metas, argument = (str(tmp_path / name) for name in ("flow", "metas", "argument"))
     both = {"metas": {"workspace": metas}, "workspace": argument}
-    assert MyExecutor(**both).workspace.startswith(metas)
-    assert MyExecutor(**both, runtime_args={"workspace": flow}).workspace.startswith(flow)
+    assert Sample(**both).workspace.startswith(metas)
+    assert Sample(**both, runtime_args={"workspace": flow}).workspace.startswith(flow)
 
 
 def test_without_a_workspace_the_environment_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZFLOW_WORKSPACE", str(tmp_path / "here"))
-    assert Path(MyExecutor().workspace) == tmp_path / "here" / "MyExecutor"
+    assert Path(Sample().workspace) == tmp_path / "here" / "Sample"
     monkeypatch.delenv("ZFLOW_WORKSPACE")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert Path(MyExecutor().workspace) == tmp_path / ".cache" / "zflow" / "MyExecutor"
+    assert Path(Sample().workspace) == tmp_path / ".cache" / "zflow" / "Sample"
 
 
 @pytest.mark.parametrize("name", ["Dynamic Name", "../../etc", "a;b", "x" * 300, "/", "..", "ü", "\ud800", "a\0b"])
 def test_any_name_makes_a_safe_folder_of_its_own(name: str, tmp_path: Path) -> None:
-    folder = Path(MyExecutor(metas={"name": name}, workspace=str(tmp_path)).workspace)
+    folder = Path(Sample(metas={"name": name}, workspace=str(tmp_path)).workspace)
     assert folder.parent == tmp_path
     assert folder.name.isascii() and len(folder.name) <= 64
 
 
 def test_names_that_look_alike_once_made_safe_do_not_share_a_folder(tmp_path: Path) -> None:
     folders = {
-        MyExecutor(metas={"name": name}, workspace=str(tmp_path)).workspace
+        Sample(metas={"name": name}, workspace=str(tmp_path)).workspace
         for name in ("Dynamic Name", "Dynamic_Name", "Dynamic;Name")
     }
     assert len(folders) == 3
@@ -260,7 +259,7 @@ def test_a_workspace_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
         ("a\0b", "cannot be used"),
     ]:
         with pytest.raises(ConfigError, match=f"workspace .*{told}"):
-            _ = MyExecutor(workspace=workspace).workspace
+            _ = Sample(workspace=workspace).workspace
 
 
 # -- life ----------------------------------------------------------------------------------------------------------
@@ -304,7 +303,7 @@ def test_an_async_close_is_refused() -> None:
 
 
 def test_a_class_is_found_by_its_bare_name() -> None:
-    assert registered("MyExecutor") is not None
+    assert registered("Sample") is not None
     assert registered("Nobody") is None
     assert registered("Executor") is registered("BaseExecutor") is Executor
 
@@ -333,7 +332,7 @@ def test_of_two_classes_of_one_name_the_later_is_taken_and_the_log_says_so(caplo
 
 
 def test_an_executor_survives_saving_and_loading(tmp_path: Path) -> None:
-    executor = MyExecutor(
+    executor = Sample(
         "one",
         parameter_2={"deep": [1, 2.5, None, "no", "22:22", "1e3"]},
         metas={"name": "Dynamic Name", "workspace": "workspace"},
@@ -342,7 +341,7 @@ def test_an_executor_survives_saving_and_loading(tmp_path: Path) -> None:
     )
     file = tmp_path / "my.yml"
     executor.save_config(file)
-    loaded = MyExecutor.load_config(file)
+    loaded = Sample.load_config(file)
     assert (loaded.parameter_1, loaded.parameter_2) == (executor.parameter_1, executor.parameter_2)
     assert (loaded.metas, loaded.requests) == (executor.metas, executor.requests)
     assert loaded.runtime_args.shard_id is None
@@ -351,20 +350,18 @@ def test_an_executor_survives_saving_and_loading(tmp_path: Path) -> None:
 
 
 def test_only_what_was_given_is_saved(tmp_path: Path) -> None:
-    MyExecutor(parameter_2=5).save_config(tmp_path / "my.yml")
-    assert (tmp_path / "my.yml").read_text() == "jtype: MyExecutor\nwith:\n  parameter_2: 5\n"
+    Sample(parameter_2=5).save_config(tmp_path / "my.yml")
+    assert (tmp_path / "my.yml").read_text() == "jtype: Sample\nwith:\n  parameter_2: 5\n"
 
 
 def test_an_argument_that_yaml_cannot_hold_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"my.yml with.parameter_1: a object cannot be written to YAML"):
-        MyExecutor(object()).save_config(tmp_path / "my.yml")
+        Sample(object()).save_config(tmp_path / "my.yml")
     assert not list(tmp_path.iterdir())
 
 
 def test_loading_takes_overrides_and_the_context() -> None:
-    text = (
-        "jtype: MyExecutor\nwith: {parameter_1: '${{ CONTEXT.x }}', parameter_2: 3}\nmetas: {name: a, description: d}"
-    )
+    text = "jtype: Sample\nwith: {parameter_1: '${{ CONTEXT.x }}', parameter_2: 3}\nmetas: {name: a, description: d}"
     loaded = Executor.load_config(
         text,
         context={"x": [7]},
@@ -373,15 +370,15 @@ def test_loading_takes_overrides_and_the_context() -> None:
         uses_requests={"/x": "foo"},
         runtime_args={"shard_id": 2},
     )
-    assert isinstance(loaded, MyExecutor)
+    assert isinstance(loaded, Sample)
     assert (loaded.parameter_1, loaded.parameter_2) == ([7], 4)
     assert (loaded.metas.name, loaded.metas.description, loaded.runtime_args.shard_id) == ("b", "d", 2)
     assert as_names(loaded) == {"/default": "bar", "/x": "foo"}
 
 
 def test_loading_another_class_than_was_asked_for_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is a MyExecutor, no Closing"):
-        Closing.load_config({"jtype": "MyExecutor"})
+    with pytest.raises(ConfigError, match="is a Sample, no Closing"):
+        Closing.load_config({"jtype": "Sample"})
 
 
 # -- cost ----------------------------------------------------------------------------------------------------------

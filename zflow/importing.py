@@ -118,15 +118,13 @@ def _import_file(path: Path) -> ModuleType:
     for module in list(sys.modules.values()):
         if _is_from(module, file):
             return module
-    root, name = _natural_name(file)
+    root, parts = _natural_name(file)
     with _first_on_path(root):
         try:
-            top, _, rest = name.partition(".")
-            if not _is_free(top, root):
-                name = f"{_import_as_own(root / top if rest or file.name == '__init__.py' else file)}.{rest}".rstrip(
-                    "."
-                )
-            return importlib.import_module(name)
+            if not _is_free(parts[0], root):
+                is_package = len(parts) > 1 or file.name == "__init__.py"
+                parts[0] = _import_as_own(root / parts[0] if is_package else file)
+            return importlib.import_module(".".join(parts))
         except ConfigError:
             raise
         except Exception as error:
@@ -141,20 +139,18 @@ def _module_file(path: Path) -> Path:
     if path.exists():
         told = "is a folder without __init__.py" if path.is_dir() else "is no regular file"
         raise ConfigError(f"py_modules: {path} {told}; name a .py file or a package")
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise ConfigError(
-        f"py_modules: {path} does not exist: {nearest(path.name, [n for n in names if n.endswith('.py')])}"
-    )
+    files = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
+    raise ConfigError(f"py_modules: {path} does not exist: {nearest(path.name, files)}")
 
 
-def _natural_name(file: Path) -> tuple[Path, str]:
-    """The folder that must be on ``sys.path``, and the name under which Python finds `file` from there."""
+def _natural_name(file: Path) -> tuple[Path, list[str]]:
+    """The folder that must be on ``sys.path``, and the parts of the name by which Python finds `file` from there."""
     parts = [] if file.name == "__init__.py" else [file.stem]
     folder = file.parent
     while (folder / "__init__.py").is_file() and folder != folder.parent:
         parts.insert(0, folder.name)
         folder = folder.parent
-    return folder, ".".join(parts)
+    return folder, parts
 
 
 def _is_free(top: str, root: Path) -> bool:

@@ -52,27 +52,3 @@ def test_many_questions_are_all_answered_also_when_fewer_than_may_be_in_flight(c
         assert ask(count) == UPPER_TEXT
         # Nothing is left over that the next block would be given instead of its own answers.
         assert ask(1) == UPPER_TEXT
-
-
-def test_forked_workers_report_where_they_are_and_end_with_the_block(tmp_path):
-    with floor.process("fork", str(tmp_path), "3") as child:
-        assert len(set(child.addresses(3))) == 3
-        assert len(family(child.pid)) == 1 + 3
-
-
-def test_a_child_that_cannot_bind_is_told_apart_from_a_slow_one(tmp_path):
-    missing = f"ipc://{tmp_path}/no-such-folder/worker"
-    with (
-        floor.process("serve", missing, "upper_columns", "plain") as child,
-        pytest.raises(RuntimeError, match="ended before it was ready"),
-    ):
-        child.addresses(1)
-
-
-def test_a_child_that_says_nothing_is_waited_for_no_longer_than_allowed(monkeypatch, tmp_path):
-    monkeypatch.setattr(floor, "START_S", 0.0)  # no interpreter is that fast
-    with (
-        floor.process("serve", f"ipc://{tmp_path}/worker", "upper_columns", "plain") as child,
-        pytest.raises(TimeoutError, match="the floor's serve reported no address"),
-    ):
-        child.addresses(1)

@@ -68,7 +68,7 @@ with flow2:
 
 def shown(output: str, start: str) -> dict[str, object]:
     """One printed block of the sample as values."""
-    block = output.split(start)[1]
+    block = output.split(start)[1].split("Starting Flow")[0]
     parameters = dict(re.findall(r"^(parameter_\d): (.*)$", block, re.MULTILINE))
     metas = set(re.findall(r"(\w+='[^']*')", re.search(r"^metas: namespace\((.*)\)$", block, re.MULTILINE)[1]))
     requests = dict(re.findall(r"'(/\w+)': <function MyExecutor\.(\w+) at", block.split("requests: ")[1].split("}")[0]))

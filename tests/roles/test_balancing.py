@@ -13,7 +13,7 @@ def replicas(*outstanding: int, credit: int = 2) -> list[Neighbour]:
     made = []
     for number, count in enumerate(outstanding):
         neighbour = Neighbour(f"r{number}", Ids())
-        neighbour.greet()
+        neighbour.greet(0.0)
         neighbour.accept(Message(Kind.READY, extra={"boot": b"", "credit": credit}))
         neighbour.calls.update({bytes([call]): None for call in range(count)})
         made.append(neighbour)

@@ -27,39 +27,40 @@ def test_before_anything_it_is_lost_and_says_why(neighbour):
 
 
 def test_each_connection_is_greeted_with_an_id_of_its_own(neighbour):
-    first, second = neighbour.greet(), neighbour.greet()
+    first, second = neighbour.greet(1.5), neighbour.greet(1.5)
     assert (first.kind, first.extra["nodes"]) == (Kind.HELLO, ["a", "b"])
     assert first.extra["conn"] != second.extra["conn"]
+    assert first.extra["sent"] == 1_500_000  # so that the peer can tell what is late
     assert neighbour.state == GREETED
     assert not neighbour.has_room
 
 
 def test_a_flow_without_names_sends_none():
-    assert "nodes" not in Neighbour("a/rep-0", Ids()).greet().extra
+    assert "nodes" not in Neighbour("a/rep-0", Ids()).greet(1.5).extra
 
 
 def test_a_challenge_is_answered_with_its_nonce_and_the_same_greeting(neighbour):
-    hello = neighbour.greet()
+    hello = neighbour.greet(1.5)
     proof = neighbour.prove(Message(Kind.CHALLENGE, extra={"nonce": b"n" * 16}))
     assert proof == Message(Kind.HELLO, extra={**hello.extra, "nonce": b"n" * 16})
 
 
 @pytest.mark.parametrize("extra", [{}, {"nonce": "text"}, {"nonce": None}, {"nonce": [b"n"]}])
 def test_a_challenge_without_a_nonce_is_not_answered(neighbour, extra):
-    neighbour.greet()
+    neighbour.greet(1.5)
     assert neighbour.prove(Message(Kind.CHALLENGE, extra=extra)) is None
 
 
 def test_a_challenge_that_nobody_waits_for_is_not_answered(neighbour):
     challenge = Message(Kind.CHALLENGE, extra={"nonce": b"n" * 16})
     assert neighbour.prove(challenge) is None
-    neighbour.greet()
+    neighbour.greet(1.5)
     neighbour.accept(ready())
     assert neighbour.prove(challenge) is None
 
 
 def test_ready_brings_credit_and_who_it_is(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     assert neighbour.accept(ready())
     assert (neighbour.state, neighbour.credit, neighbour.boot, neighbour.peer) == (READY, 2, b"b" * 16, "a/rep-0")
     assert neighbour.cause == ""
@@ -67,19 +68,19 @@ def test_ready_brings_credit_and_who_it_is(neighbour):
 
 @pytest.mark.parametrize("credit", [0, -1, MAX_CREDIT + 1, 10**9, True, 1.0, "4", None, [4]])
 def test_a_credit_that_makes_no_sense_is_not_believed(neighbour, credit):
-    neighbour.greet()
+    neighbour.greet(1.5)
     assert not neighbour.accept(ready(credit=credit))
     assert (neighbour.state, neighbour.credit) == (GREETED, 0)
     assert "credit" in neighbour.cause
 
 
 def test_a_peer_without_an_incarnation_is_not_believed(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     assert not neighbour.accept(ready(boot=None))
 
 
 def test_it_has_room_up_to_its_credit(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     neighbour.accept(ready())
     rooms = []
     for call_id in (b"1", b"2"):
@@ -89,7 +90,7 @@ def test_it_has_room_up_to_its_credit(neighbour):
 
 
 def test_one_that_drains_keeps_its_calls_but_gets_no_more(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     neighbour.accept(ready())
     neighbour.calls[b"1"] = "call"
     neighbour.retire()
@@ -98,13 +99,13 @@ def test_one_that_drains_keeps_its_calls_but_gets_no_more(neighbour):
 
 
 def test_one_that_never_was_ready_cannot_retire(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     neighbour.retire()
     assert neighbour.state == GREETED
 
 
 def test_its_loss_gives_back_what_was_outstanding_oldest_first(neighbour):
-    neighbour.greet()
+    neighbour.greet(1.5)
     neighbour.accept(ready())
     neighbour.calls.update({b"1": "first", b"2": "second"})
     assert neighbour.lose("the connection broke") == ["first", "second"]

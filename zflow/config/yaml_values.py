@@ -14,6 +14,7 @@ from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
+_BREAKS = "\x85\u2028\u2029"  # ends of lines to PyYAML, which folds them unless they are escaped
 # the C parser is 10 times as fast, where PyYAML was built with it
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -162,7 +163,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_TEXT_TAG, text, style=None if _stays_text(text) else "'")
+    if any(character in text for character in _BREAKS):
+        style = '"'
+    else:
+        style = None if _stays_text(text) else "'"
+    return dumper.represent_scalar(_TEXT_TAG, text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -188,9 +188,10 @@ def _add_nested(table: Columns, name: str, column: list[Any], depth: int) -> Non
     if not any(counts):
         return
     if depth == MAX_NESTING:
+        field = f"[{next(row for row, count in enumerate(counts) if count)}].{name}"
         raise InvalidDocument(
-            f"{name} nested more than {MAX_NESTING} deep cannot travel; is a Document its own chunk or match?",
-            field=name,
+            f"{field}: documents nested more than {MAX_NESTING} deep cannot travel; is one its own chunk or match?",
+            field=field,
         )
     children = chain.from_iterable(children for children in column if children is not None)
     try:
@@ -203,8 +204,8 @@ def of_child(name: str, counts: list[int], error: InvalidDocument) -> InvalidDoc
     """An error about row k of all children as one about child i of row j: ``[7].text`` as ``[2].chunks[1].text``."""
     reason = str(error).removeprefix(f"{error.field}: ")
     found = re.match(r"\[(\d+)\]", error.field)
-    if found is None:
-        return InvalidDocument(reason, field=f"{name}.{error.field}")
+    if found is None:  # it is about all of them
+        return error
     child, ends = int(found[1]), list(accumulate(counts))
     row = bisect_right(ends, child)
     field = f"[{row}].{name}[{child - ends[row] + counts[row]}]{error.field[found.end() :]}"

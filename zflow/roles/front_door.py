@@ -7,6 +7,7 @@ back: bytes that a web page makes a browser post to a loopback port can be well-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ class FrontDoor:
         self.name = name
         self.role = role
         self.credit = credit
-        self.greeted: dict[Link, list[str]] = {}  # with the names in the caller's Flow; oldest first
+        self.greeted: dict[Link, _Session] = {}  # oldest first
         self.draining = False
         self.leaves_at: float | None = None
         self.dropped = 0
@@ -52,7 +53,7 @@ class FrontDoor:
         self._describe = describe
         self._status = status
 
-    def receive(self, link: Link, message: Message) -> Steps | None:
+    def receive(self, link: Link, message: Message, now: float) -> Steps | None:
         """What to answer; None when the message is for the role behind the door (a REQUEST or a CANCEL of a caller)."""
         kind = message.kind
         if isinstance(link, str) or link in self.greeted:
@@ -70,7 +71,24 @@ class FrontDoor:
         if answer is None or isinstance(link, str):
             self.dropped += 1
             return []
-        return answer(self, link, message)
+        return answer(self, link, message, now)
+
+    def nodes(self, link: Link) -> list[str]:
+        """The names of the Executors in the Flow that asks by `link`, as far as it told them."""
+        session = self.greeted.get(link)
+        return session.nodes if session is not None else []
+
+    def deadline(self, link: Link, request: Message, now: float) -> float | None:
+        """When the time given to `request`, read at `now`, is over; None for no limit.
+
+        The budget was counted when it was sent. What it spent since then in sockets and on the way is not known, but
+        what it spent more than the quickest message of its connection is, although the clocks differ.
+        """
+        if request.budget is None:
+            return None
+        session, sent = self.greeted.get(link), request.extra.get("sent")
+        late = session.lateness(sent, now) if session is not None and type(sent) is int else 0.0
+        return now + request.budget / 1e6 - late
 
     def forget(self, link: Link) -> None:
         """The connection by `link` is gone."""
@@ -102,7 +120,7 @@ class FrontDoor:
         """Whether nothing can follow any more: every caller has said goodbye, or had the time to."""
         return not self.greeted or (self.draining and (self.leaves_at is None or now >= self.leaves_at))
 
-    def _hello(self, link: Route, message: Message) -> Steps:
+    def _hello(self, link: Route, message: Message, now: float) -> Steps:
         if self._new_nonce is not None and link not in self.greeted:
             nonce = self._challenged.get(link)
             if nonce is None:
@@ -111,8 +129,7 @@ class FrontDoor:
             if message.extra.get("nonce") != nonce:
                 return [(link, Message(Kind.CHALLENGE, extra={"nonce": nonce}))]
             del self._challenged[link]
-        nodes = message.extra.get("nodes")
-        self.greeted[link] = [str(name) for name in nodes] if isinstance(nodes, list) else []
+        self.greeted[link] = _Session(message, now)
         _forget_oldest(self.greeted)
         extra = {"boot": self._boot, "credit": self.credit, "name": self.name, "role": self.role, "software": SOFTWARE}
         steps: Steps = [(link, Message(Kind.READY, extra=extra))]
@@ -120,22 +137,42 @@ class FrontDoor:
             steps.append((link, Message(Kind.DRAIN)))
         return steps
 
-    def _ping(self, link: Route, message: Message) -> Steps:
+    def _ping(self, link: Route, message: Message, now: float) -> Steps:
         told = {"name": self.name, "role": self.role, "state": "draining" if self.draining else "serving"}
         return [(link, self._details(Kind.STATUS, message, {**told, "software": SOFTWARE, **self._status()}))]
 
-    def _description(self, link: Route, message: Message) -> Steps:
+    def _description(self, link: Route, message: Message, now: float) -> Steps:
         told = {"name": self.name, "role": self.role, "software": SOFTWARE, **self._describe()}
         return [(link, self._details(Kind.DESCRIPTION, message, told))]
 
     def _details(self, kind: Kind, asked: Message, told: Mapping[str, Any]) -> Message:
         return Message(kind, asked.call_id, parts=[frames.part(frames.DETAILS, self.name, [encode_map(told)])])
 
-    def _goodbye(self, link: Route, message: Message) -> Steps:
+    def _goodbye(self, link: Route, message: Message, now: float) -> Steps:
         self.forget(link)
         return []
 
     _answers = {Kind.HELLO: _hello, Kind.PING: _ping, Kind.DESCRIBE: _description, Kind.DRAINED: _goodbye}
+
+
+class _Session:
+    """A greeted connection: what its HELLO told.
+
+    nodes: the Executors of the Flow that asks. _offset: the least difference seen between our clock and the caller's.
+    """
+
+    __slots__ = ("nodes", "_offset")
+
+    def __init__(self, hello: Message, now: float) -> None:
+        nodes, sent = hello.extra.get("nodes"), hello.extra.get("sent")
+        self.nodes = [str(name) for name in nodes] if isinstance(nodes, list) else []
+        self._offset = now - sent / 1e6 if type(sent) is int else math.inf
+
+    def lateness(self, sent: int, now: float) -> float:
+        """How many seconds longer than the quickest one a message was under way that was sent at `sent` us."""
+        difference = now - sent / 1e6
+        self._offset = min(self._offset, difference)
+        return difference - self._offset
 
 
 def _forget_oldest(known: dict[Any, Any]) -> None:

@@ -105,7 +105,7 @@ class Gateway:
         head = self._head_of.get(link) if isinstance(link, str) else None
         if head is not None:
             return self._follow(head.receive(link, message, now), now)
-        answers = self.door.receive(link, message)
+        answers = self.door.receive(link, message, now)
         if answers is not None:
             return answers
         if message.kind is Kind.CANCEL:
@@ -160,7 +160,7 @@ class Gateway:
         if self.door.draining:
             leaving = Unavailable(f"{self.name} is shutting down", peer=self.name)
             return [(link, failure(message.call_id, leaving, not_started=True))]
-        deadline = None if message.budget is None else now + message.budget / 1e6
+        deadline = self.door.deadline(link, message, now)
         walk = _Walk(link, message, deadline, self._joins.copy(), len(self.topology.nodes))
         target = message.extra.get("!target")
         if target is not None:

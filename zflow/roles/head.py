@@ -125,7 +125,7 @@ class Head:
         return []
 
     def opened(self, link: str, now: float) -> Steps:
-        return [(link, self._neighbours[link].greet())]
+        return [(link, self._neighbours[link].greet(now))]
 
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         """The connection to a replica, or a caller, is gone."""
@@ -256,6 +256,7 @@ class Head:
         neighbour.calls[call.call_id] = call
         if call.deadline is not None:
             request.budget = max(0, int((call.deadline - now) * 1e6))
+            request.extra["sent"] = int(now * 1e6)
         return neighbour.link, request
 
     def _outcome(self, neighbour: Neighbour, message: Message, now: float) -> Steps:

@@ -40,10 +40,10 @@ class Neighbour:
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
 
-    def greet(self) -> Message:
+    def greet(self, now: float) -> Message:
         """A fresh connection is being made: the HELLO that opens it."""
         self.state = GREETED
-        self._greeting["conn"] = self._new_id()
+        self._greeting.update(conn=self._new_id(), sent=int(now * 1e6))
         return Message(Kind.HELLO, extra=dict(self._greeting))
 
     def prove(self, challenge: Message) -> Message | None:

@@ -41,7 +41,7 @@ class Prober:
         return []
 
     def opened(self, link: str, now: float) -> Steps:
-        return [(link, self._neighbour.greet())]
+        return [(link, self._neighbour.greet(now))]
 
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         self._neighbour.lose(reason)

@@ -61,7 +61,7 @@ class Worker:
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         if link == EXECUTOR:
             return self._finished(message)
-        answers = self.door.receive(link, message)
+        answers = self.door.receive(link, message, now)
         if answers is not None:
             return answers
         if message.kind is Kind.CANCEL:
@@ -124,17 +124,16 @@ class Worker:
                 f"{self.name} takes {self.door.credit} requests of one connection at a time", peer=self.name
             )
             return [(link, failure(call_id, full, not_started=True))]
-        message.extra["nodes"] = self.door.greeted.get(link)
+        message.extra["nodes"] = self.door.nodes(link)
         call = _Call(link, message)
         self._calls[call_id] = call
         self._outstanding[link] += 1
-        if message.budget is not None:
-            if message.budget == 0:
+        deadline = self.door.deadline(link, message, now)
+        if deadline is not None:
+            if deadline <= now:
                 return [self._too_late(call)]
-            self._deadlines.add(now + message.budget / 1e6, call)
-        if self._running is None and not self._queue:
-            return [self._start(call, message)]
-        self._queue.append(call)
+            self._deadlines.add(deadline, call)
+        self._queue.append(call)  # even if nothing runs: what is read next may cancel it
         return []
 
     def _start(self, call: _Call, request: Message) -> tuple[Link, Message]:

@@ -55,6 +55,7 @@ MAYBE_EXECUTED = 2  # FAILURE: the request may have run
 NOT_STARTED = 4  # FAILURE: it is certain that the request has not run; it may be sent elsewhere
 NO_REDUCE = 8  # REQUEST: append the documents of several parts instead of reducing them by id
 FLAGS = IDEMPOTENT | MAYBE_EXECUTED | NOT_STARTED | NO_REDUCE
+_CONTRADICTION = MAYBE_EXECUTED | NOT_STARTED
 
 MAX_HEADER = 64 * 1024
 MAX_LABEL = 256
@@ -188,6 +189,8 @@ def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
         raise ProtocolError("the last place of the header is not a map")
     if extra:
         _check_extra(extra)
+    if flags & _CONTRADICTION == _CONTRADICTION:
+        raise ProtocolError("flags say both that the request may have run and that it has not")
     if not call_id and kind in _CALLED:
         raise ProtocolError(f"a {kind.name} without a call id")
     if layout or len(frames) > 1:

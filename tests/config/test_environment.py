@@ -1,0 +1,117 @@
+"""ZFLOW_* variables and ``${{ ... }}``."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zflow.config import environment
+from zflow.config.environment import is_template, log_level, substitute, variable, with_changes
+from zflow.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def a_known_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in environment.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(environment, "_warned", set())
+
+
+def test_a_variable_is_read_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log_level() == "INFO"
+    monkeypatch.setenv("ZFLOW_LOG_LEVEL", "debug")
+    assert log_level() == "DEBUG"
+    monkeypatch.setenv("ZFLOW_LOG_LEVEL", "")
+    assert log_level() == "INFO"
+
+
+def test_a_wrong_log_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZFLOW_LOG_LEVEL", "LOUD")
+    with pytest.raises(ConfigError, match="ZFLOW_LOG_LEVEL: expected one of DEBUG, INFO.*got 'LOUD'"):
+        log_level()
+
+
+def test_a_misspelled_variable_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ZFLOW_LOG_LEVLE", "DEBUG")
+    with caplog.at_level(logging.WARNING, "zflow"):
+        log_level(), variable("ZFLOW_WORKSPACE")
+    assert caplog.messages == [
+        "the environment has ZFLOW_LOG_LEVLE, which zflow does not know: did you mean 'ZFLOW_LOG_LEVEL'?"
+    ]
+
+
+def test_the_environment_of_a_child_is_ours_with_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("CHANGED", "1")
+    child = with_changes({"CHANGED": "2", "ADDED": "3"})
+    assert [child[name] for name in ("KEPT", "CHANGED", "ADDED")] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("plain", "plain"),
+        ("$HOME and ${HOME}", "$HOME and ${HOME}"),
+        ("${{ ENV.PORT }}", 8080),
+        ("${{ env.PORT }}", 8080),
+        ("${{ENV.PORT}}", 8080),
+        (" ${{ ENV.PORT }} ", 8080),
+        ("port-${{ ENV.PORT }}", "port-8080"),
+        ("${{ ENV.PORT }}${{ ENV.PORT }}", "80808080"),
+        ("${{ ENV.FLAG }}", True),
+        ("${{ ENV.RATIO }}", 0.5),
+        ("${{ ENV.ZEROS }}", "007"),
+        ("${{ ENV.EMPTY }}", ""),
+        ("${{ ENV.WORD }}", "no"),
+        ("${{ CONTEXT.items }}", [1, 2]),
+        ("${{ items }}", [1, 2]),
+        ("${{ digits }}", "8080"),
+        ("a${{ number }}b", "a3b"),
+    ],
+)
+def test_substitution(text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, given_text in {"PORT": "8080", "FLAG": "true", "RATIO": "0.5", "ZEROS": "007", "WORD": "no"}.items():
+        monkeypatch.setenv(name, given_text)
+    monkeypatch.setenv("EMPTY", "")
+    found = substitute(text, {"items": [1, 2], "digits": "8080", "number": 3})
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_what_was_put_in_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLY", "${{ ENV.SECRET }}")
+    monkeypatch.setenv("SECRET", "x")
+    assert substitute("${{ ENV.SLY }}") == "${{ ENV.SECRET }}"
+    assert substitute("a ${{ ENV.SLY }}") == "a ${{ ENV.SECRET }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${{ ENV.NO_SUCH_THING }}", "the environment has no variable 'NO_SUCH_THING'; set it"),
+        ("a ${{ ENV.NO_SUCH_THING }}", "the environment has no variable 'NO_SUCH_THING'"),
+        ("${{ CONTEXT.colour }}", r"the context has no value 'colour'.*did you mean 'color'\?"),
+        ("${{ other }}", "the context has no value 'other'"),
+        ("${{ root.a }}", "'.*root.a.*' is not understood"),
+        ("${{ 1 + 1 }}", "is not understood: write"),
+        ("${{ }}", "is not understood"),
+        ("${{ ENV.A", "without '}}'"),
+        ("${{ color }} ${{", "without '}}'"),
+        ("${{ ${{ color }} }}", "without|not understood"),
+    ],
+)
+def test_what_cannot_be_replaced_is_refused_by_name(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        substitute(text, {"color": "red"})
+
+
+@given(st.text(st.sampled_from("${} ENV.ax"), max_size=20))
+def test_any_text_is_replaced_or_refused(text: str) -> None:
+    try:
+        found = substitute(text, {"a": "A"})
+    except ConfigError:
+        assert is_template(text)
+    else:
+        assert found == text or is_template(text)

@@ -100,35 +100,46 @@ PROBES: dict[str, Callable[[], float]] = {
 # -- the probes as sides
 
 
-def probe(*arguments: str) -> float:
-    """The number a fresh interpreter prints. Raises RuntimeError with its last words when it fails."""
+def probe(bytecode: str, *arguments: str) -> float:
+    """The number a fresh interpreter prints. Raises RuntimeError with its last words when it fails.
+
+    Compiled modules are kept in the folder `bytecode`: an installed package has them, a checkout may not, and where
+    they may not be written every start would compile everything again.
+    """
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, *arguments]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=PROBE_S, check=False)
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    ended = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=PROBE_S, check=False
+    )
     if ended.returncode:
         words = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
         raise RuntimeError(f"a fresh interpreter failed: {words[-1]}")
     return float(ended.stdout)
 
 
-def time_import(module: str) -> float:
-    """Milliseconds to import `module` into a fresh interpreter that has imported nothing else."""
-    return probe("-c", IMPORT.format(module=module))
+def _side(*arguments: str) -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Block]:
+        with tempfile.TemporaryDirectory(prefix="bytecode-") as bytecode:
+            yield lambda count: [probe(bytecode, *arguments) for _ in range(count)]
+
+    return opened
 
 
-def _side(measure: Callable[[str], float], what: str) -> Side:
-    return lambda: contextlib.nullcontext(lambda count: [measure(what) for _ in range(count)])
+def _import(module: str) -> Side:
+    return _side("-c", IMPORT.format(module=module))
 
 
-def _probed(what: str) -> Side:
-    return _side(lambda name: probe("-m", "bench.startup", name), what)
+def _probed(name: str) -> Side:
+    return _side("-m", "bench.startup", name)
 
 
 SIDES: dict[str, dict[str, Side]] = {
     "start-import": {
-        "floor": _side(time_import, "numpy"),
-        "zmq": _side(time_import, "zmq"),
-        "zflow": _side(time_import, "zflow"),
+        "floor": _import("numpy"),
+        "zmq": _import("zmq"),
+        "zflow": _import("zflow"),
     },
     **{
         f"start-{what}": {"floor": _probed(f"{what}-floor"), "zflow": _probed(f"{what}-zflow")}

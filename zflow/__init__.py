@@ -3,7 +3,9 @@
 Write an `Executor` class with `@requests` methods, compose Executors into a `Flow`, call it with a `Client`.
 """
 
-from zflow.client import AsyncClient, Client
+from typing import Any
+
+from zflow.client import Client
 from zflow.documents import Document, DocumentArray
 from zflow.errors import (
     AuthError,
@@ -57,3 +59,12 @@ __all__ = [
     "__version__",
     "requests",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncClient` when it is asked for: it brings asyncio with it, which few scripts need."""
+    if name == "AsyncClient":
+        from zflow.asynchronous import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module 'zflow' has no attribute {name!r}")

@@ -1,18 +1,14 @@
-"""Who can post: the methods that Client and Flow share, on the inline and on the asynchronous driver."""
+"""Who can post: the methods that Client and Flow share, on the inline driver."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.asynchronous import AsyncLane, answers
 from zflow.drivers.inline import Lane, Lanes
 from zflow.errors import ConfigError, nearest
-from zflow.inputs import Inputs, async_batches, batches
+from zflow.inputs import Inputs, batches
 from zflow.posting import PREFETCH, REQUEST_SIZE, Callback, Posting
-from zflow.response import Response
 
 
 class Asker:
@@ -63,7 +59,7 @@ class Asker:
         Raises ExecutorError, Unavailable, DeadlineExceeded or another RemoteError when a request fails and there is
         neither `on_error` nor `continue_on_error`; CallbackError when a callback raises.
         """
-        _refuse_unknown(options)
+        refuse_unknown(options)
         posting = Posting(
             on,
             inputs,
@@ -129,117 +125,10 @@ def _exchange(lane: Lane, posting: Posting, inputs: Inputs, request_size: int) -
         return fault
 
 
-class AsyncPost:
-    """One `post` of an asynchronous Client or Flow: ``await`` it for the whole result, or iterate for each answer.
-
-    Iterating gives, per request, its documents (with ``return_responses`` its Response) as it is answered.
-    """
-
-    def __init__(self, new_lane: Callable[[], AsyncLane], posting: Posting, inputs: Inputs, request_size: int) -> None:
-        self._new_lane = new_lane
-        self._posting = posting
-        self._inputs = inputs
-        self._request_size = request_size
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._whole().__await__()
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        async for response in self._responses():
-            yield self._posting.value(response)
-
-    async def _whole(self) -> Any:
-        async for response in self._responses():
-            self._posting.keep(response)
-        return self._posting.result()
-
-    async def _responses(self) -> AsyncIterator[Response]:
-        lane, posting, caller = self._new_lane(), self._posting, self._posting.caller
-        inbox: asyncio.Queue[Any] = asyncio.Queue()
-        waiting = async_batches(self._inputs, self._request_size)
-        try:
-            batch: DocumentArray | None = await anext(waiting)
-            while batch is not None or caller.is_waiting:
-                while batch is not None and caller.may_ask:
-                    lane.ask(posting.request(batch), inbox)
-                    batch = await anext(waiting, None)
-                async for outcome in answers(inbox):
-                    for response in posting.settle(outcome):
-                        yield response
-        finally:
-            for cancel in caller.cancel():
-                lane.cancel(cancel.call_id)
-            posting.finish()
-
-
-class AsyncAsker:
-    """What posts on an asyncio loop."""
-
-    def _async_lane(self) -> AsyncLane:
-        """The lane of the running loop; raises when nothing is open."""
-        raise NotImplementedError
-
-    def _default_prefetch(self) -> int:
-        return PREFETCH
-
-    def post(
-        self,
-        on: str = "/",
-        inputs: Inputs = None,
-        on_done: Callback | None = None,
-        on_error: Callback | None = None,
-        on_always: Callback | None = None,
-        parameters: dict[str, Any] | None = None,
-        target_executor: str | None = None,
-        request_size: int = REQUEST_SIZE,
-        show_progress: bool = False,
-        continue_on_error: bool = False,
-        return_responses: bool = False,
-        results_in_order: bool = False,
-        prefetch: int | None = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> AsyncPost:
-        """As `Asker.post`; `inputs` may also be an async generator. Await the result, or iterate over the answers."""
-        _refuse_unknown(options)
-        posting = Posting(
-            on,
-            inputs,
-            on_done=on_done,
-            on_error=on_error,
-            on_always=on_always,
-            parameters=parameters,
-            target_executor=target_executor,
-            show_progress=show_progress,
-            continue_on_error=continue_on_error,
-            return_responses=return_responses,
-            results_in_order=results_in_order,
-            prefetch=self._default_prefetch() if prefetch is None else prefetch,
-            timeout=timeout,
-        )
-        return AsyncPost(self._async_lane, posting, inputs, request_size)
-
-    def index(self, inputs: Inputs = None, **options: Any) -> AsyncPost:
-        """`post` to ``/index``."""
-        return self.post("/index", inputs, **options)
-
-    def search(self, inputs: Inputs = None, **options: Any) -> AsyncPost:
-        """`post` to ``/search``."""
-        return self.post("/search", inputs, **options)
-
-    def update(self, inputs: Inputs = None, **options: Any) -> AsyncPost:
-        """`post` to ``/update``."""
-        return self.post("/update", inputs, **options)
-
-    def delete(self, inputs: Inputs = None, **options: Any) -> AsyncPost:
-        """`post` to ``/delete``."""
-        return self.post("/delete", inputs, **options)
-
-
 _KNOWN = tuple(name for name in Asker.post.__annotations__ if name not in ("options", "return"))
 _WITHOUT_EFFECT = {"return_results"}  # documents are what post returns anyway
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
+def refuse_unknown(options: dict[str, Any]) -> None:
     for name in options.keys() - _WITHOUT_EFFECT:
         raise ConfigError(f"post has no option {name!r}: {nearest(name, _KNOWN)}")

@@ -1,12 +1,11 @@
-"""Client and AsyncClient: ask any peer (a Flow's gateway, a served or a standalone Executor) by host and port."""
+"""Client: ask any peer (a Flow's gateway, a served or a standalone Executor) by host and port."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from zflow.asking import Asker, AsyncAsker
-from zflow.drivers.asynchronous import AsyncLane, AsyncLanes
+from zflow.asking import Asker
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lanes
@@ -24,12 +23,14 @@ class Client(Asker):
 
     def __new__(cls, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False, **options: Any) -> Any:
         if asyncio and cls is Client:
+            from zflow.asynchronous import AsyncClient  # asyncio costs a third of `import zflow`; few need it
+
             return AsyncClient(host, port, **options)
         return super().__new__(cls)
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False) -> None:
         self._peer = address_of(host, port)
-        self._pool = Lanes(partial(_asking, self._peer), Directory({self._peer: self._peer}))
+        self._pool = Lanes(partial(head_asking, self._peer), Directory({self._peer: self._peer}))
 
     @property
     def address(self) -> str:
@@ -58,39 +59,8 @@ class Client(Asker):
         return self._pool
 
 
-class AsyncClient(AsyncAsker):
-    """`Client` for asyncio: ``await client.post(...)``, or ``async for docs in client.post(...)``.
-
-    It may serve several loops, each with connections of its own; `close` it inside the loop that used it.
-    """
-
-    def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
-        self._peer = address_of(host, port)
-        self._pool = AsyncLanes(partial(_asking, self._peer), Directory({self._peer: self._peer}))
-
-    @property
-    def address(self) -> str:
-        """Where it asks: ``tcp://host:port``."""
-        return self._peer
-
-    async def close(self) -> None:
-        """Close the connections of the running loop, and of loops that have ended."""
-        self._pool.close()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._peer!r})"
-
-    def _async_lane(self) -> AsyncLane:
-        return self._pool.lane()
-
-
-def _asking(peer: str) -> Head:
+def head_asking(peer: str) -> Head:
+    """The head role of whoever asks the one peer at the address `peer`."""
     return Head(peer, [peer], new_id=new_id)
 
 

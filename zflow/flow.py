@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from zflow.asking import Asker, AsyncAsker
+from zflow.asking import Asker
 from zflow.banner import Waiting, ready_lines
 from zflow.config.definition import Definition
 from zflow.config.plan import plan_flow
 from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
 from zflow.drivers.assembly import external_addresses, gateway_role
-from zflow.drivers.asynchronous import AsyncLane, AsyncLanes
+from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
 from zflow.errors import ConfigError
 from zflow.executor import Executor
@@ -28,6 +28,7 @@ from zflow.processes.child import ProcessStatus
 from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
+from zflow.roles.contract import Role
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
 
@@ -43,8 +44,7 @@ class _Open(NamedTuple):
     """What an open Flow has."""
 
     supervisor: Supervisor
-    lanes: Lanes
-    async_lanes: AsyncLanes
+    lanes: Any  # Lanes; of an AsyncFlow, AsyncLanes
 
 
 class Flow(Asker):
@@ -59,7 +59,11 @@ class Flow(Asker):
     """
 
     def __new__(cls, *args: Any, asyncio: bool = False, **options: Any) -> Any:
-        return super().__new__(AsyncFlow if asyncio and cls is Flow else cls)
+        if asyncio and cls is Flow:
+            from zflow.asynchronous import AsyncFlow  # asyncio costs a third of `import zflow`; few need it
+
+            return super().__new__(AsyncFlow)
+        return super().__new__(cls)
 
     def __init__(self, spec: FlowSpec | None = None, /, **options: Any) -> None:
         self._spec = FlowSpec.from_options(**options) if spec is None else spec
@@ -129,7 +133,9 @@ class Flow(Asker):
         Raises ConfigError with file, line and path of the fault.
         """
         spec = load_flow(source, context=context)
-        return AsyncFlow(spec) if spec.asyncio else Flow(spec)
+        flow: Flow = cls.__new__(cls, asyncio=spec.asyncio)
+        flow.__init__(spec)
+        return flow
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Flow of it."""
@@ -165,7 +171,7 @@ class Flow(Asker):
             finally:
                 waiting.clear()
             role = partial(gateway_role, plan.topology, plan.nodes)
-            self._open = _Open(supervisor, Lanes(role, directory), AsyncLanes(role, directory))
+            self._open = _Open(supervisor, self._new_lanes(role, directory))
         if self._spec.insecure:
             self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
         self._log.info("%s", ready_lines(self._spec.host, self.port))
@@ -178,7 +184,6 @@ class Flow(Asker):
         if is_open is not None:
             try:
                 is_open.lanes.close(grace)
-                is_open.async_lanes.close()
             finally:
                 is_open.supervisor.close(grace)
 
@@ -222,24 +227,16 @@ class Flow(Asker):
             raise ConfigError("this Flow is not open: use it inside `with flow:`, or call start() first")
         return self._open
 
+    @staticmethod
+    def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:
+        return Lanes(role, directory)
+
     def _lanes(self) -> Lanes:
-        return self._opened().lanes
+        lanes: Lanes = self._opened().lanes
+        return lanes
 
     def _default_prefetch(self) -> int:
         return self._spec.prefetch
-
-
-class AsyncFlow(AsyncAsker, Flow):
-    """A Flow whose `post` and its siblings are for ``await`` and ``async for``: what ``Flow(asyncio=True)`` makes."""
-
-    async def __aenter__(self) -> AsyncFlow:
-        return self.start()
-
-    async def __aexit__(self, *error: object) -> None:
-        self.close()
-
-    def _async_lane(self) -> AsyncLane:
-        return self._opened().async_lanes.lane()
 
 
 def serve(

@@ -10,7 +10,7 @@ from zflow import DocumentArray, Executor, requests
 class Indexer(Executor):
     """A few thousand embeddings are one small matrix: comparing a question with each takes a millisecond."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._stored = DocumentArray()
 

@@ -36,7 +36,9 @@ def test_every_field_is_kept_as_given():
         "weight": 0.5,
         "tags": {"kind": "a"},
     }
-    document = Document(**given, tensor=[1, 2], embedding=np.ones(3), scores={"cosine": 0.25}, chunks=[Document(text="c")])
+    document = Document(
+        **given, tensor=[1, 2], embedding=np.ones(3), scores={"cosine": 0.25}, chunks=[Document(text="c")]
+    )
     assert {name: getattr(document, name) for name in given} == given
     assert document.tensor.tolist() == [1, 2] and document.embedding.tolist() == [1, 1, 1]
     assert document.scores["cosine"].value == 0.25

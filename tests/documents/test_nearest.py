@@ -20,7 +20,10 @@ def index(form="unpacked"):
 
 @pytest.mark.parametrize("form", ["packed", "unpacked"])
 def test_matches_are_copies_with_scores_and_without_matches(form):
-    documents, queries = index(form), DocumentArray([Document(id="q", embedding=[1.0, 0.0]), Document(embedding=[0.0, 1])])
+    documents, queries = (
+        index(form),
+        DocumentArray([Document(id="q", embedding=[1.0, 0.0]), Document(embedding=[0.0, 1])]),
+    )
     queries.match(documents, limit=3)
     assert [query.matches.ids for query in queries] == [["d0", "d1", "d2"], ["d4", "d3", "d2"]]
     assert documents.is_packed == (form == "packed")

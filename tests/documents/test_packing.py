@@ -66,7 +66,10 @@ def test_large_values_lie_outside_in_the_order_of_the_fields():
 
     def of(mark, **more):
         blob = mark * (INLINE + 1)
-        arrays = {name: np.frombuffer(mark * (INLINE + 2) if name == "tensor" else mark * (INLINE + 3), "u1") for name in large}
+        arrays = {
+            name: np.frombuffer(mark * (INLINE + 2) if name == "tensor" else mark * (INLINE + 3), "u1")
+            for name in large
+        }
         return Document(**{**arrays, "blob": blob}, **more)
 
     body, *outside = buffers_of(of(b"1", matches=[of(b"3")], chunks=[of(b"2")]))

@@ -64,7 +64,8 @@ def test_arrays_are_taken_by_reference():
 @pytest.mark.parametrize("form", [packed, unpacked])
 def test_unknown_documents_are_appended_in_order(form):
     given = [
-        form(DocumentArray([Document(id=id, text=f"{at}{id}") for id in ids])) for at, ids in enumerate(["ba", "cad", "ec"])
+        form(DocumentArray([Document(id=id, text=f"{at}{id}") for id in ids]))
+        for at, ids in enumerate(["ba", "cad", "ec"])
     ]
     assert reduce_all(given).texts == ["0b", "0a", "1c", "1d", "2e"]
 

@@ -6,7 +6,9 @@ from zflow.documents import Document, DocumentArray
 
 
 def test_a_document_in_one_line():
-    document = Document(id="x", text="a" * 100, blob=b"abc", tensor=np.zeros((2, 3), "f4"), chunks=[Document()], weight=1)
+    document = Document(
+        id="x", text="a" * 100, blob=b"abc", tensor=np.zeros((2, 3), "f4"), chunks=[Document()], weight=1
+    )
     told = repr(document)
     assert told == f"Document(id='x', text='{'a' * 37}...', blob=<3 bytes>, tensor=float32[2, 3], weight=1, chunks=1)"
 

@@ -142,3 +142,16 @@ def test_insecure_is_spoken_and_warned_of(folder, start, zflow_command, port) ->
     with Client(port=port) as client:
         assert len(client.post("/", inputs=DocumentArray.empty(2))) == 2
     assert "[W]" in told and "insecure" in told
+
+
+def test_a_gateway_alone_joins_executors_that_run_elsewhere(standalone, port, folder, start, zflow_command) -> None:
+    (folder / "flow.yml").write_text(
+        f"jtype: Flow\nexecutors:\n  - {{name: there, host: localhost, port_in: {port}, external: true}}\n"
+    )
+    gateway = start(*zflow_command, "gateway", "--uses", str(folder / "flow.yml"))
+    told = read_until(gateway, "serving at")
+    with Client(told.strip().rpartition("tcp://")[2]) as client:
+        assert client.post("/", inputs=DocumentArray.empty(1)).texts == ["Hey you, have a wonderful day!"]
+    gateway.terminate()
+    gateway.communicate(timeout=10)
+    assert gateway.returncode == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -134,23 +136,27 @@ def test_words_that_cannot_be_packed_are_refused(pair: Pair) -> None:
         pair[0].send({"number": 2**70})
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=5), st.binary(max_size=300), max_size=3), max_size=8), st.data())
-def test_any_way_of_cutting_the_stream_gives_the_same_words(messages: list[dict[str, bytes]], data: st.DataObject) -> None:
-    ends = socket.socketpair()
-    recorder = Channel(ends[0])
+WORDS = st.dictionaries(st.text(max_size=5), st.binary(max_size=300), max_size=3)
+
+
+@given(st.lists(WORDS, max_size=8), st.lists(st.integers(1, 400), min_size=1))
+def test_any_way_of_cutting_the_stream_gives_the_same_words(messages: list[dict[str, bytes]], cuts: list[int]) -> None:
+    sending, recording = socket.socketpair()
+    recorder = Channel(sending)
     for words in messages:
         recorder.send(words)
     recorder.close()
     stream = b""
-    while piece := ends[1].recv(65536):
+    while piece := recording.recv(65536):
         stream += piece
-    ends[1].close()
+    recording.close()
 
     raw, end = socket.socketpair()
     reader = Channel(end)
     got: list[dict[str, object]] = []
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
+    for size in itertools.cycle(cuts):
+        if not stream:
+            break
         raw.sendall(stream[:size])
         stream = stream[size:]
         got += reader.receive()
@@ -161,8 +167,6 @@ def test_any_way_of_cutting_the_stream_gives_the_same_words(messages: list[dict[
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system cannot tell of a parent's end by a descriptor")
 def test_the_parents_end_is_told_by_a_descriptor() -> None:
-    import select
-
     reading, writing = os.pipe()
     parent = os.fork()
     if not parent:  # a parent that waits for a word, with a child that watches it

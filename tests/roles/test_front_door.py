@@ -42,7 +42,7 @@ def greeted(door: FrontDoor, link: tuple[bytes, ...] = FRIEND, **extra: object) 
 
 
 def test_hello_is_answered_with_ready_and_the_credit():
-    assert door().receive(FRIEND, Message(Kind.HELLO)) == [
+    assert door().receive(FRIEND, Message(Kind.HELLO), 0.0) == [
         (
             FRIEND,
             Message(
@@ -60,8 +60,8 @@ def test_a_request_of_a_friend_is_for_the_role_behind():
 
 
 def test_the_application_needs_no_greeting():
-    assert door(nonces=True).receive(APPLICATION, Message(Kind.REQUEST, CALL)) is None
-    assert door(nonces=True).receive(APPLICATION, Message(Kind.CANCEL, CALL)) is None
+    assert door(nonces=True).receive(APPLICATION, Message(Kind.REQUEST, CALL), 0.0) is None
+    assert door(nonces=True).receive(APPLICATION, Message(Kind.CANCEL, CALL), 0.0) is None
 
 
 def test_the_names_of_the_callers_flow_are_kept():
@@ -83,7 +83,7 @@ def test_a_second_greeting_is_as_good_as_the_first():
 
 
 def test_a_request_without_hello_is_refused_as_not_started():
-    steps = door().receive(STRANGER, Message(Kind.REQUEST, CALL))
+    steps = door().receive(STRANGER, Message(Kind.REQUEST, CALL), 0.0)
     assert steps is not None
     [(link, refusal)] = steps
     assert (link, refusal.kind, refusal.call_id, refusal.flags) == (STRANGER, Kind.FAILURE, CALL, NOT_STARTED)
@@ -165,7 +165,7 @@ def test_neither_strangers_nor_friends_pin_memory_for_ever(nonces, monkeypatch):
 
 
 def test_ping_is_answered_with_the_status():
-    steps = door().receive(STRANGER, Message(Kind.PING, CALL))
+    steps = door().receive(STRANGER, Message(Kind.PING, CALL), 0.0)
     assert steps is not None
     [(link, status)] = steps
     assert (link, status.kind, status.call_id) == (STRANGER, Kind.STATUS, CALL)
@@ -179,7 +179,7 @@ def test_ping_is_answered_with_the_status():
 
 
 def test_describe_is_answered_with_the_description():
-    steps = door().receive(FRIEND, Message(Kind.DESCRIBE, CALL))
+    steps = door().receive(FRIEND, Message(Kind.DESCRIBE, CALL), 0.0)
     assert steps is not None
     assert details_of(steps[0][1]) == {"name": "a/rep-0", "role": "worker", "software": SOFTWARE, "endpoints": ["/a"]}
 
@@ -206,6 +206,50 @@ def test_nonsense_of_nobodys_call_is_dropped_and_counted():
     friendly = greeted(door())
     assert friendly.malformed(FRIEND, ProtocolError("no header frame")) == []
     assert friendly.dropped == 1
+
+
+# -- lateness ------------------------------------------------------------------------------------------------------------
+
+
+def asked(budget: float | None, sent: object = None) -> Message:
+    """A request with `budget` seconds, sent at `sent` seconds of its caller's clock."""
+    extra = {"sent": int(sent * 1e6) if isinstance(sent, float) else sent} if sent is not None else {}
+    return Message(Kind.REQUEST, CALL, budget=None if budget is None else int(budget * 1e6), extra=extra)
+
+
+def test_a_request_without_a_budget_has_no_deadline():
+    assert greeted(door()).deadline(FRIEND, asked(None), 9.0) is None
+
+
+def test_without_the_callers_clock_the_budget_counts_from_now():
+    assert greeted(door()).deadline(FRIEND, asked(2.0), 9.0) == 11.0
+    assert greeted(door()).deadline(FRIEND, asked(2.0, sent="nonsense"), 9.0) == 11.0
+    assert door().deadline(APPLICATION, asked(2.0, sent=1.0), 9.0) == 11.0
+
+
+def test_what_a_request_lost_on_its_way_is_taken_off_although_the_clocks_differ():
+    """The caller's clock is 1000 s behind. 1. HELLO takes 0.1 s, 2. a request 0.3 s, 3. another one nothing."""
+    knowing = door()
+    knowing.receive(FRIEND, Message(Kind.HELLO, extra={"sent": 0}), 1000.1)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=1.0), 1001.3) == pytest.approx(1001.3 + 2.0 - 0.2)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=5.0), 1005.0) == pytest.approx(1007.0)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=6.0), 1006.3) == pytest.approx(1008.0)
+
+
+def test_what_lay_in_a_dead_buffer_is_over_when_it_is_read():
+    knowing = door()
+    knowing.receive(FRIEND, Message(Kind.HELLO, extra={"sent": 0}), 0.0)
+    deadline = knowing.deadline(FRIEND, asked(2.0, sent=1.0), 11.0)
+    assert deadline is not None and deadline < 11.0
+
+
+@pytest.mark.parametrize("sent", [-(2**63), 2**64 - 1, 0])
+def test_a_strange_clock_harms_nobody_but_its_owner(sent):
+    knowing = door()
+    knowing.receive(FRIEND, Message(Kind.HELLO, extra={"sent": sent}), 0.0)
+    knowing.receive(STRANGER, Message(Kind.HELLO, extra={"sent": 0}), 0.0)
+    knowing.deadline(FRIEND, asked(2.0, sent=sent), 1.0)
+    assert knowing.deadline(STRANGER, asked(2.0, sent=1.0), 1.0) == 3.0
 
 
 # -- goodbye -------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ def numbers(steps: Steps) -> list[int]:
     return [int.from_bytes(message.call_id, "big") for link, message in steps if link == EXECUTOR]
 
 
+def ask(worker: Worker, number: int, link: Link = HEAD, now: float = 0.0, budget: float | None = None) -> Steps:
+    """What follows when a request has come in and everything that waits at the door has been read."""
+    return worker.receive(link, request(number, budget), now) + worker.expire(now)
+
+
 def refusal(steps: Steps, to: Link = HEAD) -> Message:
     [(link, message)] = steps
     assert (link, message.kind) == (to, Kind.FAILURE)
@@ -49,29 +54,30 @@ def worker() -> Worker:
     return made
 
 
-def test_an_idle_worker_begins_at_once(worker):
-    [(link, begun)] = worker.receive(HEAD, request(1), 0.0)
+def test_an_idle_worker_begins_as_soon_as_the_door_has_been_read(worker):
+    assert worker.receive(HEAD, request(1), 0.0) == []  # what is read next may cancel it
+    assert worker.next_deadline() == 0.0
+    [(link, begun)] = worker.expire(0.0)
     assert (link, begun.call_id, text_of(begun.parts)) == (EXECUTOR, call(1), "in")
     assert begun.extra["nodes"] == ["a", "b"]  # so that parameters meant for others can be left out
     assert worker.next_deadline() is None
 
 
 def test_the_outcome_goes_to_who_asked(worker):
-    worker.receive(HEAD, request(1), 0.0)
+    ask(worker, 1)
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
     assert worker.is_idle(1.0) is False  # both callers are still there
     assert leftovers(worker) == []
 
 
 def test_one_call_runs_at_a_time_and_the_next_begins_when_the_door_has_been_read(worker):
-    assert numbers(worker.receive(HEAD, request(1), 0.0)) == [1]
-    assert worker.receive(HEAD, request(2), 0.0) == []
-    assert worker.receive(OTHER, request(3), 0.0) == []
+    assert numbers(ask(worker, 1)) == [1]
+    assert ask(worker, 2) == []
+    assert ask(worker, 3, OTHER) == []
     assert worker.expire(0.5) == []
     worker.receive(EXECUTOR, reply(1), 1.0)
     assert worker.next_deadline() == 0.0
-    assert worker.receive(HEAD, request(4), 1.0) == []  # not before those that waited already
-    assert numbers(worker.expire(1.0)) == [2]
+    assert numbers(ask(worker, 4, now=1.0)) == [2]  # those that waited already come first
     worker.receive(EXECUTOR, reply(2), 2.0)
     assert numbers(worker.expire(2.0)) == [3]
 
@@ -84,7 +90,8 @@ def test_an_unasked_answer_of_the_local_end_is_a_fault_of_ours(worker):
 def test_the_names_of_a_flow_come_from_the_greeting_and_not_from_the_request(worker):
     forged = request(1)
     forged.extra["nodes"] = ["forged"]
-    [(_, begun)] = worker.receive(HEAD, forged, 0.0)
+    worker.receive(HEAD, forged, 0.0)
+    [(_, begun)] = worker.expire(0.0)
     assert begun.extra["nodes"] == ["a", "b"]
 
 
@@ -93,31 +100,32 @@ def test_the_names_of_a_flow_come_from_the_greeting_and_not_from_the_request(wor
 
 def test_what_exceeds_the_credit_is_refused_as_not_started(worker):
     for number in (1, 2, 3):
-        worker.receive(HEAD, request(number), 0.0)
-    refused = refusal(worker.receive(HEAD, request(4), 0.0))
+        ask(worker, number)
+    refused = refusal(ask(worker, 4))
     assert (refused.call_id, refused.flags, refused.extra["code"]) == (call(4), NOT_STARTED, ResourceExhausted.code)
     assert "3 requests" in details_of(refused)["message"]
 
 
 def test_credit_is_counted_per_connection(worker):
     for number in (1, 2, 3):
-        worker.receive(HEAD, request(number), 0.0)
-    assert worker.receive(OTHER, request(4), 0.0) == []
+        ask(worker, number)
+    assert ask(worker, 4, OTHER) == []
 
 
 @pytest.mark.parametrize("ending", ["reply", "cancel", "deadline"])
 def test_every_way_to_end_gives_the_place_back(worker, ending):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2, budget=1.0 if ending == "deadline" else None), 0.0)
-    worker.receive(HEAD, request(3), 0.0)
+    ask(worker, 1)
+    ask(worker, 2, budget=1.0 if ending == "deadline" else None)
+    ask(worker, 3)
     if ending == "reply":
         worker.receive(EXECUTOR, reply(1), 0.5)
+        assert numbers(worker.expire(0.5)) == [2]
     elif ending == "cancel":
         worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.5)
     else:
         worker.expire(1.0)
-    assert worker.receive(HEAD, request(4), 2.0) == []
-    assert refusal(worker.receive(HEAD, request(5), 2.0)).extra["code"] == ResourceExhausted.code
+    assert ask(worker, 4, now=2.0) == []
+    assert refusal(ask(worker, 5, now=2.0)).extra["code"] == ResourceExhausted.code
 
 
 # -- duplicates ----------------------------------------------------------------------------------------------------------
@@ -125,8 +133,8 @@ def test_every_way_to_end_gives_the_place_back(worker, ending):
 
 @pytest.mark.parametrize("which", [1, 2])
 def test_the_same_request_again_is_dropped_because_the_first_will_be_answered(worker, which):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
     assert worker.receive(HEAD, request(which), 0.0) == []
     assert worker.door.dropped == 1
     worker.receive(EXECUTOR, reply(1), 1.0)
@@ -136,8 +144,8 @@ def test_the_same_request_again_is_dropped_because_the_first_will_be_answered(wo
 
 
 def test_the_same_call_from_another_connection_is_refused_but_not_called_unstarted(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    refused = refusal(worker.receive(OTHER, request(1), 0.0), to=OTHER)
+    ask(worker, 1)
+    refused = refusal(ask(worker, 1, OTHER), to=OTHER)
     assert (refused.extra["code"], refused.flags) == (Unavailable.code, MAYBE_EXECUTED)
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
 
@@ -146,8 +154,8 @@ def test_the_same_call_from_another_connection_is_refused_but_not_called_unstart
 
 
 def test_a_deadline_that_passes_in_the_queue_ends_the_call_unstarted(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2, budget=1.0), 10.0)
+    ask(worker, 1)
+    ask(worker, 2, now=10.0, budget=1.0)
     assert worker.next_deadline() == 11.0
     assert worker.expire(10.9) == []
     late = refusal(worker.expire(11.0))
@@ -158,33 +166,50 @@ def test_a_deadline_that_passes_in_the_queue_ends_the_call_unstarted(worker):
 
 
 def test_a_deadline_that_passes_while_the_call_runs_changes_nothing_here(worker):
-    worker.receive(HEAD, request(1, budget=1.0), 0.0)
+    ask(worker, 1, budget=1.0)
     assert worker.expire(5.0) == []
     assert worker.next_deadline() is None
     assert worker.receive(EXECUTOR, reply(1), 6.0) == [(HEAD, reply(1))]
 
 
 def test_a_request_without_any_time_left_is_not_begun(worker):
-    late = refusal(worker.receive(HEAD, request(1, budget=0.0), 0.0))
+    late = refusal(ask(worker, 1, budget=0.0))
     assert (late.flags, late.extra["code"]) == (NOT_STARTED, DeadlineExceeded.code)
     assert leftovers(worker) == []
 
 
 def test_a_call_that_became_late_while_another_ran_is_not_begun(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2, budget=1.0), 0.0)
+    ask(worker, 1)
+    ask(worker, 2, budget=1.0)
     worker.receive(EXECUTOR, reply(1), 5.0)  # user code held the thread all the while
     steps = worker.expire(5.0)
     assert numbers(steps) == []
     assert refusal(steps).extra["code"] == DeadlineExceeded.code
 
 
+def test_a_request_that_lay_in_the_socket_beyond_its_deadline_is_not_begun(worker):
+    """1. A prompt request shows how far the clocks are apart. 2. One with 2 s is read 10 s after it was sent."""
+    for number, sent, read in ((1, 0.0, 100.0), (2, 10.0, 120.0)):
+        asked = request(number, budget=2.0)
+        asked.extra["sent"] = int(sent * 1e6)
+        steps = worker.receive(HEAD, asked, read) + worker.expire(read)
+    assert numbers(steps) == []
+    assert refusal(steps).extra["code"] == DeadlineExceeded.code
+
+
+def test_a_call_that_is_cancelled_by_what_is_read_next_is_not_begun(worker):
+    worker.receive(HEAD, request(1), 0.0)
+    assert refusal(worker.receive(HEAD, Message(Kind.CANCEL, call(1)), 0.0)).flags == NOT_STARTED
+    assert worker.expire(0.0) == []
+    assert worker.next_deadline() is None
+
+
 # -- cancelling ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_queued_call_that_is_cancelled_is_not_begun(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
     gone = refusal(worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.5))
     assert (gone.call_id, gone.flags, gone.extra["code"]) == (call(2), NOT_STARTED, Cancelled.code)
     worker.receive(EXECUTOR, reply(1), 1.0)
@@ -193,15 +218,15 @@ def test_a_queued_call_that_is_cancelled_is_not_begun(worker):
 
 
 def test_a_running_call_goes_on_and_is_answered_once(worker):
-    worker.receive(HEAD, request(1), 0.0)
+    ask(worker, 1)
     assert worker.receive(HEAD, Message(Kind.CANCEL, call(1)), 0.5) == []
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
 
 
 @pytest.mark.parametrize("number", [2, 99])
 def test_nobody_cancels_the_calls_of_others_or_calls_that_are_not_here(worker, number):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
     assert worker.receive(OTHER, Message(Kind.CANCEL, call(number)), 0.5) == []
     worker.receive(EXECUTOR, reply(1), 1.0)
     assert numbers(worker.expire(1.0)) == [2]
@@ -211,9 +236,9 @@ def test_nobody_cancels_the_calls_of_others_or_calls_that_are_not_here(worker, n
 
 
 def test_a_lost_caller_takes_its_queued_calls_along(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
-    worker.receive(OTHER, request(3), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
+    ask(worker, 3, OTHER)
     assert worker.lost(HEAD, "gone", 0.5) == []
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]  # the driver finds out that it has no route
     assert numbers(worker.expire(1.0)) == [3]
@@ -221,22 +246,22 @@ def test_a_lost_caller_takes_its_queued_calls_along(worker):
 
 def test_a_lost_caller_must_greet_again_and_has_its_whole_credit(worker):
     for number in (1, 2, 3):
-        worker.receive(HEAD, request(number), 0.0)
+        ask(worker, number)
     worker.lost(HEAD, "gone", 0.5)
-    assert refusal(worker.receive(HEAD, request(4), 0.5)).flags == NOT_STARTED
+    assert refusal(ask(worker, 4, now=0.5)).flags == NOT_STARTED
     worker.receive(EXECUTOR, reply(1), 1.0)
     worker.receive(HEAD, Message(Kind.HELLO), 1.0)
-    assert numbers(worker.receive(HEAD, request(5), 1.0) + worker.expire(1.0)) == [5]
+    assert numbers(ask(worker, 5, now=1.0) + worker.expire(1.0)) == [5]
 
 
 # -- draining ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_draining_worker_finishes_what_it_has_and_refuses_the_rest(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
     assert worker.drain(0.5) == [(HEAD, Message(Kind.DRAIN)), (OTHER, Message(Kind.DRAIN))]
-    refused = refusal(worker.receive(HEAD, request(3), 0.5))
+    refused = refusal(ask(worker, 3, now=0.5))
     assert (refused.flags, refused.extra["code"]) == (NOT_STARTED, Unavailable.code)
     for link in (HEAD, OTHER):
         worker.receive(link, Message(Kind.DRAINED), 0.6)
@@ -257,8 +282,8 @@ def test_it_leaves_after_the_farewell_when_a_caller_sleeps(worker):
 
 
 def test_who_has_said_drained_can_still_cancel_what_waits_here(worker):
-    worker.receive(HEAD, request(1), 0.0)
-    worker.receive(HEAD, request(2), 0.0)
+    ask(worker, 1)
+    ask(worker, 2)
     worker.drain(0.5)
     worker.receive(HEAD, Message(Kind.DRAINED), 0.5)
     assert refusal(worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.6)).extra["code"] == Cancelled.code
@@ -269,10 +294,10 @@ def test_who_has_said_drained_can_still_cancel_what_waits_here(worker):
 
 
 def test_the_status_counts_what_runs_waits_and_was_served(worker):
-    worker.receive(HEAD, request(1), 0.0)
+    ask(worker, 1)
     worker.receive(EXECUTOR, reply(1), 0.0)
     for number in (2, 3, 4):
-        worker.receive(HEAD, request(number), 0.0)
+        ask(worker, number)
     [(_, status)] = worker.receive(HEAD, Message(Kind.PING), 0.0)
     told = details_of(status)
     assert (told["inflight"], told["queued"], told["served"]) == (1, 2, 1)
@@ -299,7 +324,7 @@ def test_strangers_reach_nothing_where_a_nonce_is_demanded(network):
 def test_ten_thousand_requests_leave_nothing_behind(worker):
     for number in range(10_000):
         link = HEAD if number % 2 else OTHER
-        steps = worker.receive(link, request(number, budget=100.0 if number % 3 else None), float(number))
+        steps = ask(worker, number, link, float(number), budget=100.0 if number % 3 else None)
         assert numbers(steps) == [number]
         assert worker.receive(EXECUTOR, tell(steps[0][1]), number + 0.5)[0][0] == link
     assert leftovers(worker) == []

@@ -92,7 +92,7 @@ class Peer:
     """One process: a role, what runs its requests, and what has arrived while it was busy.
 
     executed: call ids in the order in which the executor function was given them. answers: what the role told the
-    link "application".
+    link "application"; answered_at: when.
     """
 
     def __init__(self, name: str, role: Role, executor: ExecutorFunction | None, takes: Callable[[Message], float]) -> None:
@@ -107,6 +107,7 @@ class Peer:
         self.routes: dict[Route, _Connection] = {}
         self.executed: list[bytes] = []
         self.answers: list[Message] = []
+        self.answered_at: list[float] = []
 
     def __repr__(self) -> str:
         state = "busy" if self.is_busy else "alive" if self.is_alive else "dead"
@@ -122,7 +123,7 @@ class Network:
         self.peers: dict[str, Peer] = {}
         self.sent: list[Sent] = []
         self.dropped = 0
-        self.front_doors_notice = True  # real ones find out only when they send; see `lose_quietly`
+        self.front_doors_notice = True  # that a caller is gone; real ones find out only when they send to it
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._dials: list[tuple[float, int, Peer, str]] = []
         self._numbers = count(1)
@@ -331,6 +332,7 @@ class Network:
                 self._execute(peer, message)
             elif link == APPLICATION:
                 peer.answers.append(message)
+                peer.answered_at.append(self.clock.now)
             elif isinstance(link, str):
                 connection = peer.ways_out[link].connection  # KeyError: the role names a way out that it does not have
                 if connection is not None and connection.is_open:

@@ -142,8 +142,10 @@ def _positions(documents: DocumentArray, key: Any) -> int | list[int]:
     """The place that `key` means, or the places, counted from 0."""
     if isinstance(key, str):
         return documents._position(key)
-    if isinstance(key, Iterable) and not (is_ndarray(key) and key.ndim == 0):
-        return _many_positions(documents, key.tolist() if is_ndarray(key) else list(key))
+    if is_ndarray(key):
+        key = key.tolist()
+    if isinstance(key, Iterable):
+        return _many_positions(documents, list(key))
     try:
         at = as_index(key)
     except TypeError:

@@ -99,8 +99,11 @@ class AsyncLanes:
             lane = self._lanes[loop] = AsyncLane(self._new_role(), self._directory)
         return lane
 
-    def close(self) -> None:
-        """Close the lane of the running loop, and those of loops that do not run any more."""
+    def close(self, grace: float = 0.0) -> None:
+        """Close the lane of the running loop, and those of loops that do not run any more.
+
+        Nothing waits here: what is awaited on the running loop cannot finish before this returns.
+        """
         self._is_closed = True
         try:
             here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()

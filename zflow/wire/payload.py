@@ -40,7 +40,9 @@ def encode_map(mapping: Mapping[str, Any], name: str = "parameters") -> bytes:
 
     Raises InvalidRequest with the path, such as ``parameters['x'][2]``, of what cannot travel.
     """
-    if not mapping and isinstance(mapping, Mapping):
+    if type(mapping) is not dict and not isinstance(mapping, Mapping):
+        raise InvalidRequest(f"{name}: a map (a dict with str keys) is due, not {type(mapping).__name__}")
+    if not mapping:
         return _EMPTY_MAP
     try:
         return pack_plain(mapping, name)

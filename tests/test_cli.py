@@ -1,0 +1,129 @@
+"""The command line: it parses, calls the Python API, and turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from zflow import Executor, Flow, requests
+from zflow.cli import main
+from zflow.config.spec import ExecutorSpec, Surface, options_of
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), input=stdin)
+
+
+class Shout(Executor):
+    @requests
+    def shout(self, docs, parameters, **kwargs):
+        for doc in docs:
+            doc.text = doc.text.upper() + parameters.get("end", "")
+
+    @requests(on="/count")
+    def count(self, docs, **kwargs):
+        return {"count": len(docs)}
+
+    @requests(on="/fail")
+    def fail(self, **kwargs):
+        raise ValueError("as asked")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with Flow(quiet=True, quiet_error=True).add(uses=Shout, name="shout") as flow:
+        yield f"localhost:{flow.port}"
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("executor",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
+)
+def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example: zflow" in result.output or command in ((), ("client",))
+
+
+def test_executor_takes_every_option_meant_for_the_command_line() -> None:
+    help_text = run("executor", "--help").output
+    in_flows_only = {"replicas", "timeout_ready", "timeout_send", "retries", "start_method"}
+    for option in options_of(ExecutorSpec):
+        if Surface.CLI in option.surfaces:
+            assert (f"{option.flag} " in help_text) == (option.name not in in_flows_only), option.name
+
+
+def test_version() -> None:
+    assert run("--version").output.startswith("zflow, version ")
+
+
+def test_a_misspelled_command_or_option_names_the_nearest() -> None:
+    assert "did you mean 'executor'?" in run("exekutor").output
+    assert "--port-in" in run("executor", "--port-im", "3").output
+    assert run("exekutor").exit_code == 2
+
+
+def test_call_prints_documents_and_results(address: str) -> None:
+    told = json.loads(run("client", "call", address, "/", "--text", "a", "--text", "b", "--parameters", "end=!").output)
+    assert [doc["text"] for doc in told["docs"]] == ["A!", "B!"]
+    told = json.loads(run("client", "call", address, "/count", "--json", '[{"text": "x"}, {}]').output)
+    assert told["results"] == [{"shout/rep-0": {"count": 2}}]
+
+
+def test_call_reads_documents_from_stdin_and_files(address: str, tmp_path: Path) -> None:
+    (tmp_path / "docs.json").write_text('{"text": "from a file"}')
+    from_file = json.loads(run("client", "call", address, "/", "--json", f"@{tmp_path / 'docs.json'}").output)
+    from_stdin = json.loads(run("client", "call", address, "/", "--json", "-", stdin='{"text": "stdin"}').output)
+    assert from_file["docs"][0]["text"] == "FROM A FILE"
+    assert from_stdin["docs"][0]["text"] == "STDIN"
+
+
+def test_a_remote_error_is_told_and_is_an_exit_code(address: str) -> None:
+    result = run("client", "call", address, "/fail")
+    assert result.exit_code == 1
+    assert "ValueError('as asked')" in result.stderr
+
+
+def test_wrong_input_to_call(address: str) -> None:
+    assert run("client", "call", address, "/", "--json", "{").exit_code == 2
+    assert run("client", "call", address, "/", "--parameters", "3").exit_code == 2
+    assert "which port" in run("client", "call", "localhost").stderr
+
+
+def test_ping(address: str) -> None:
+    result = run("ping", address)
+    assert result.exit_code == 0
+    assert "gateway (gateway, zflow/" in result.output and "serving" in result.output
+    assert json.loads(run("ping", address, "--json").output)["state"] == "serving"
+
+
+def test_ping_of_nobody() -> None:
+    result = run("ping", "localhost:1", "--timeout", "200", "--attempts", "2")
+    assert result.exit_code == 1
+    assert "2/2:" in result.stderr and "nobody listens" in result.stderr
+
+
+def test_describe(address: str) -> None:
+    assert json.loads(run("client", "describe", address).output)["nodes"] == [{"name": "shout", "needs": ["gateway"]}]
+
+
+def test_a_gateway_alone_starts_no_executors(tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text("jtype: Flow\nexecutors:\n  - name: mine\n")
+    result = run("gateway", "--uses", str(tmp_path / "flow.yml"))
+    assert result.exit_code == 2
+    assert "mine" in result.stderr and "external" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = run("flow", "--uses", str(tmp_path / "absent.yml"))
+    assert result.exit_code == 2
+    assert "absent.yml" in result.stderr
+
+
+def test_a_fault_on_the_command_line_says_where() -> None:
+    result = run("executor", "--port-in", "70000")
+    assert result.exit_code == 2
+    assert "command line port_in: expected" in result.stderr

@@ -102,13 +102,10 @@ def test_a_fault_in_a_definition_has_an_address(given: Any, told: str) -> None:
 
 
 def test_definitions_files_and_names_are_told_apart() -> None:
-    assert [is_definition(text) for text in ("!A", "\n jtype: A", "with: {}\njtype: A", "A", "a.yml")] == [
-        *(True, True, True),
-        *(False, False),
-    ]
-    assert [is_file(text) for text in ("a.yml", "a.YAML", "a.jaml", "a.json", "/a", "a", "a.b")] == [True] * 5 + [
-        False
-    ] * 2
+    assert all(is_definition(text) for text in ("!A", "\n jtype: A", "with: {}\njtype: A", '{"jtype": "A"}'))
+    assert not any(is_definition(text) for text in ("A", "a.yml", "a:B", ""))
+    assert all(is_file(text) for text in ("a.yml", "a.YAML", "a.jaml", "a.json", "/a"))
+    assert not any(is_file(text) for text in ("a", "a.b", ""))
 
 
 def test_a_confined_folder_may_not_be_left(tmp_path: Path) -> None:

@@ -20,7 +20,15 @@ WAIT_MS = 5000
 
 @pytest.fixture
 def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    """It keeps every socket open until the test is over, whether or not the test still holds it."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    make, kept = context.socket, []
+
+    def socket(*arguments):
+        kept.append(make(*arguments))
+        return kept[-1]
+
+    context.socket = socket
     yield context
     context.destroy(linger=0)
 

@@ -130,7 +130,7 @@ def test_requests_overtake_each_other_where_they_can():
     flow = SmallFlow(["a"], replicas={"a": 2}, takes=lambda request: 5.0 if b"slow" in b"".join(request.parts[0].frames) else 1.0)
     slow, quick = flow.ask("slow"), flow.ask("quick")
     flow.network.run()
-    assert [message.call_id for message in flow.client.answers] == [quick, slow]
+    assert [message.call_id for message in flow.asker.answers] == [quick, slow]
 
 
 def test_the_same_request_twice_is_walked_once(network):
@@ -528,4 +528,4 @@ def test_thousands_of_requests_leave_nothing_behind(budget):
     gateway = vars(flow.gateway)
     assert gateway["_walks"] == gateway["_steps"] == {}
     assert all(len(head._deadlines._heap) <= 1024 for head in gateway["_heads"].values())
-    assert leftovers(flow.client.role) == []
+    assert leftovers(flow.asker.role) == []

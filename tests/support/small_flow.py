@@ -23,7 +23,8 @@ class SmallFlow:
     """`nodes` are Nodes, or names that form a chain.
 
     replicas: per node (1). executor, takes: of every worker. head: further arguments of the nodes' heads, by name of
-    the node. demands_nonces: whether the front doors challenge strangers.
+    the node. demands_nonces: whether the front doors challenge strangers. inline: whether the gateway's own process
+    asks, as `Flow.post` does; then there is no client.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class SmallFlow:
         credit: int = 4,
         head: Mapping[str, Mapping[str, object]] | None = None,
         demands_nonces: bool = False,
+        inline: bool = False,
     ) -> None:
         self.network = network or Network()
         self.topology = Topology(_chained(nodes))
@@ -48,7 +50,9 @@ class SmallFlow:
         for link in self.links():
             self.network.add(link, self.new_worker(link), executor=executor, takes=takes)
         self.network.add(GATEWAY, self.new_gateway())
-        self.network.add(CLIENT, Head("flow", [GATEWAY], new_id=self.ids, chance=lambda: 0.5))
+        self._asker = GATEWAY if inline else CLIENT
+        if not inline:
+            self.network.add(CLIENT, Head("flow", [GATEWAY], new_id=self.ids, chance=lambda: 0.5))
 
     # -- its processes -----------------------------------------------------------------------------------------------
 
@@ -85,9 +89,9 @@ class SmallFlow:
         return role
 
     @property
-    def client(self) -> Peer:
-        """The process that asks."""
-        return self.network.peers[CLIENT]
+    def asker(self) -> Peer:
+        """The process that asks: the client, or the gateway's own."""
+        return self.network.peers[self._asker]
 
     def executions(self) -> dict[bytes, int]:
         """How often each call was begun by some worker (a gateway gives every step a call id of its own)."""
@@ -108,26 +112,26 @@ class SmallFlow:
         flags: int = 0,
         target: object = None,
     ) -> bytes:
-        """Ask from the client; returns the call id. budget: in seconds."""
+        """Ask; returns the call id. budget: in seconds."""
         parts: list[Part] = [part(DOCUMENTS, "whatever", [documents.encode()])]
         if parameters is not None:
             parts.append(part(PARAMETERS, "", [parameters.encode()]))
         extra = {} if target is None else {"!target": target}
         call_id = self.ids()
         microseconds = None if budget is None else int(budget * 1e6)
-        self.network.ask(CLIENT, Message(Kind.REQUEST, call_id, "/", microseconds, flags, parts, extra))
+        self.network.ask(self._asker, Message(Kind.REQUEST, call_id, "/", microseconds, flags, parts, extra))
         return call_id
 
     def cancel(self, call_id: bytes) -> None:
-        """The client gives the call up."""
-        self.network.ask(CLIENT, Message(Kind.CANCEL, call_id))
+        """Whoever asked gives the call up."""
+        self.network.ask(self._asker, Message(Kind.CANCEL, call_id))
 
     def outcomes(self, call_id: bytes) -> list[Message]:
-        """What the client has heard about the call."""
-        return [message for message in self.client.answers if message.call_id == call_id]
+        """What the asker has heard about the call."""
+        return [message for message in self.asker.answers if message.call_id == call_id]
 
     def outcome(self, call_id: bytes) -> Message:
-        """The one thing that the client has heard about the call."""
+        """The one thing that the asker has heard about the call."""
         outcomes = self.outcomes(call_id)
         assert len(outcomes) == 1, f"{len(outcomes)} outcomes of {call_id.hex()}: {outcomes}"
         return outcomes[0]

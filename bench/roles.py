@@ -1,6 +1,6 @@
 """What deciding costs: one request through caller, gateway, head and worker as plain objects, without sockets.
 
-The roles speak to each other as a driver would let them, in one thread and with a clock that stands still. There is no
+The roles speak to each other as a driver lets them, in one thread and with a clock that stands still. There is no
 floor to compare with; the figure is what the roles add to every request, and where a slower one comes from.
 """
 
@@ -18,11 +18,18 @@ from bench.workloads import SHAPES
 
 Side = Callable[[], AbstractContextManager[Block]]
 Ask = Callable[[], object]
-NOW = 0.0
+NOW = 1.0
 
 
 def _new_id() -> bytes:
     return os.urandom(16)
+
+
+def _tell(role: Any, link: Any, message: Any) -> list[Any]:
+    """What a driver does with a message: deliver it, then let happen what is due."""
+    steps: list[Any] = role.receive(link, message, NOW)
+    due = role.next_deadline()
+    return steps if due is None or due > NOW else [*steps, *role.expire(NOW)]
 
 
 def _network(shape: str) -> tuple[Any, dict[str, Any]]:
@@ -38,8 +45,8 @@ def _network(shape: str) -> tuple[Any, dict[str, Any]]:
     workers = {link: Worker(link, boot=bytes(16)) for link in gateway.ways_out()}
     for link, worker in workers.items():
         for _, hello in gateway.opened(link, NOW):
-            for _, ready in worker.receive((b"gateway",), hello, NOW):
-                gateway.receive(link, ready, NOW)
+            for _, ready in _tell(worker, (b"gateway",), hello):
+                _tell(gateway, link, ready)
     return gateway, workers
 
 
@@ -55,16 +62,16 @@ def ask_through(shape: str) -> Ask:
     parts = [part(DOCUMENTS, "gateway", [bytes(64)])]
 
     def ask() -> object:
-        steps = deque(gateway.receive(APPLICATION, caller.ask(None, parts), NOW))
+        steps = deque(_tell(gateway, APPLICATION, caller.ask(None, parts)))
         while steps:
             link, message = steps.popleft()
             if link == APPLICATION:
                 return caller.settle(message)
             worker = workers[link]
-            for _, request in worker.receive((b"gateway",), message, NOW):
+            for _, request in _tell(worker, (b"gateway",), message):
                 reply = Message(Kind.REPLY, request.call_id, parts=request.parts[:1])
-                for _, outcome in worker.receive(EXECUTOR, reply, NOW):
-                    steps.extend(gateway.receive(link, outcome, NOW))
+                for _, outcome in _tell(worker, EXECUTOR, reply):
+                    steps.extend(_tell(gateway, link, outcome))
         raise RuntimeError(f"the roles lost a request ({shape})")
 
     return ask

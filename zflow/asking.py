@@ -75,11 +75,16 @@ class Asker:
             prefetch=self._default_prefetch() if prefetch is None else prefetch,
             timeout=timeout,
         )
+        lanes = self._lanes()
+        lane = lanes.take()
         try:
-            with self._lanes().lane() as lane:
-                fault = _exchange(lane, posting, inputs, request_size)
+            fault = _exchange(lane, posting, inputs, request_size)
+        except BaseException:
+            lanes.drop(lane)
+            raise
         finally:
             posting.finish()
+        lanes.give_back(lane)
         if fault is not None:
             raise fault
         return posting.result()

@@ -133,9 +133,11 @@ class Flow(Asker):
         Raises ConfigError with file, line and path of the fault.
         """
         spec = load_flow(source, context=context)
-        flow: Flow = cls.__new__(cls, asyncio=spec.asyncio)
-        flow.__init__(spec)
-        return flow
+        if spec.asyncio:
+            from zflow.asynchronous import AsyncFlow  # as in __new__
+
+            return AsyncFlow(spec)
+        return Flow(spec)
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Flow of it."""

@@ -1,9 +1,10 @@
 """From a file or a dotted name to a module, from ``package.module:Class`` to an Executor class.
 
 A file is imported under the name that Python itself would give it: ``exec.py`` is ``exec``, and inside a package it is
-``package.exec``, so that relative imports work. Where that name belongs to another module (of the standard library,
-or ``exec.py`` of another folder), the file gets a name of its own, made from its path. While modules are imported,
-their folder comes first on ``sys.path``; afterwards it stays there as the last, for imports inside of methods.
+``package.exec``, so that relative imports work. Where that name belongs to somebody else (the standard library, an
+installed package), the file gets a name of its own, made from its path; two users' folders with files of one name do
+not see each other's. While modules are imported, their folder comes first on ``sys.path``; afterwards it stays there
+as the last, for imports inside of methods.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from zflow.errors import ConfigError, nearest
 from zflow.executor import Executor, registered, registered_names
@@ -67,8 +69,8 @@ def _first_on_path(folder: Path) -> Iterator[None]:
 def class_at(address: str, folder: Path) -> type[Executor]:
     """The Executor class at ``package.module:Class``. Raises ConfigError where there is none."""
     module_name, _, name = address.partition(":")
-    (module,) = import_modules([module_name], folder)
-    return find_class(name, [module])
+    modules = import_modules([module_name], folder)
+    return _class_in(modules, name) or _raise_missing(name, modules)
 
 
 def find_class(name: str, modules: Sequence[ModuleType]) -> type[Executor]:
@@ -76,20 +78,25 @@ def find_class(name: str, modules: Sequence[ModuleType]) -> type[Executor]:
 
     Raises ConfigError that names the nearest Executor class there, or says what else the name stands for.
     """
+    return _class_in(modules, name) or registered(name) or _raise_missing(name, modules)
+
+
+def _class_in(modules: Sequence[ModuleType], name: str) -> type[Executor] | None:
     found = [vars(module)[name] for module in modules if name in vars(module)]
     classes = [value for value in found if isinstance(value, type) and issubclass(value, Executor)]
-    if classes:
-        return classes[0]
-    where = ", ".join(getattr(module, "__file__", None) or module.__name__ for module in modules)
-    if found:
-        raise ConfigError(f"{name} in {where} is no Executor class; let it inherit from zflow.Executor")
-    known = registered(name)
-    if known is not None:
-        return known
+    if found and not classes:
+        raise ConfigError(f"{name} in {_files(modules)} is no Executor class; let it inherit from zflow.Executor")
+    return classes[0] if classes else None
+
+
+def _raise_missing(name: str, modules: Sequence[ModuleType]) -> NoReturn:
     names = [key for module in modules for key, value in vars(module).items() if _is_executor(value)]
-    hint = nearest(name, names or registered_names())
-    place = f" in {where}" if where else "; if its file is not imported yet, name it in py_modules"
-    raise ConfigError(f"no Executor class {name!r}{place}: {hint}")
+    place = f" in {_files(modules)}" if modules else "; if its file is not imported yet, name it in py_modules"
+    raise ConfigError(f"no Executor class {name!r}{place}: {nearest(name, names or registered_names())}")
+
+
+def _files(modules: Sequence[ModuleType]) -> str:
+    return ", ".join(getattr(module, "__file__", None) or module.__name__ for module in modules)
 
 
 def _is_executor(value: object) -> bool:
@@ -125,8 +132,6 @@ def _import_file(path: Path) -> ModuleType:
                 is_package = len(parts) > 1 or file.name == "__init__.py"
                 parts[0] = _import_as_own(root / parts[0] if is_package else file)
             return importlib.import_module(".".join(parts))
-        except ConfigError:
-            raise
         except Exception as error:
             raise _failed(str(path), error) from error
 
@@ -134,10 +139,10 @@ def _import_file(path: Path) -> ModuleType:
 def _module_file(path: Path) -> Path:
     """The regular file to run for `path`, which may be a package's folder."""
     file = path / "__init__.py" if path.is_dir() else path
-    if file.is_file():
+    if file.is_file() and file.suffix == ".py":
         return file.absolute()
     if path.exists():
-        told = "is a folder without __init__.py" if path.is_dir() else "is no regular file"
+        told = "is a folder without __init__.py" if path.is_dir() else "is no regular file that ends in .py"
         raise ConfigError(f"py_modules: {path} {told}; name a .py file or a package")
     files = [file.name for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
     raise ConfigError(f"py_modules: {path} does not exist: {nearest(path.name, files)}")
@@ -175,8 +180,7 @@ def _import_as_own(location: Path) -> str:
     package = [str(location)] if location.is_dir() else None
     file = location / "__init__.py" if package else location
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=package)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"py_modules: {location} is no Python file; its name must end in .py")
+    assert spec is not None and spec.loader is not None  # its name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -17,7 +17,6 @@ from zflow.config.kinds import (
     Kind,
     one_of,
     read_mapping,
-    seconds,
     split_host,
     whole,
 )
@@ -173,7 +172,3 @@ def test_maps_are_key_value_or_json(word: str, value: Any) -> None:
 )
 def test_a_host_and_its_port_are_told_apart(text: str, pair: tuple[str, int | None]) -> None:
     assert split_host(text) == pair
-
-
-def test_times_are_seconds_inside() -> None:
-    assert [seconds(value) for value in (1500, -1, None)] == [1.5, None, None]

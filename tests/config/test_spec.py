@@ -8,6 +8,7 @@ import pytest
 
 from zflow.config import environment
 from zflow.config.options import Surface
+from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, options_of
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
@@ -207,6 +208,17 @@ def test_the_environment_comes_after_flow_and_executor(monkeypatch: pytest.Monke
     assert flow({}, timeout_ready=5).executors[0].timeout_ready == 5
     assert flow({"timeout_ready": 4}, timeout_ready=5).executors[0].timeout_ready == 4
     assert flow({}).given == {}
+
+
+def test_overriding_a_flow_reaches_its_executors_and_keeps_the_rest() -> None:
+    spec = flow({}, {"timeout_ready": 4, "replicas": 2}, port=1, quiet=True).needs(["executor0", "executor1"])
+    overridden = spec.override(port_expose=2, timeout_ready=9)
+    assert (overridden.port, overridden.quiet) == (2, True)
+    assert [executor.timeout_ready for executor in overridden.executors] == [9, 4, 9]
+    assert names_and_needs(overridden) == names_and_needs(spec)
+    assert spec.override() == spec
+    with pytest.raises(ConfigError, match='^command line prot: unknown option "prot"'):
+        spec.override(Place("command line"), Surface.CLI, prot=3)
 
 
 # -- values --------------------------------------------------------------------------------------------------------

@@ -268,5 +268,7 @@ def test_find_takes_a_condition_a_vector_a_document_or_many():
     assert documents.find({"text": "B"})[0] is documents[1]
     assert documents.find(np.array([0.0, 1.0])).ids == documents.find([0.0, 1.0]).ids == ["b", "a"]
     assert documents.find(Document(embedding=[0.0, 1.0]), limit=1).ids == ["b"]
-    assert [found.ids for found in documents.find(np.eye(2), limit=1)] == [["a"], ["b"]]
+    for many in (np.eye(2), np.eye(2).tolist(), list(np.eye(2)), documents):
+        assert [found.ids for found in documents.find(many, limit=1)] == [["a"], ["b"]]
+    assert [found.ids for found in documents.find(documents[:1], limit=1)] == [["a"]]
     assert [found.ids for found in documents.find(documents, limit=1, exclude_self=True)] == [["b"], ["a"]]

@@ -86,9 +86,10 @@ NESTED = {"n": 1, "id": ["c"]}
         ({"tags": [{}, []]}, [], r"tags\[1\] is list, not dict"),
         ({"tags": [None, {b"x": 1}]}, [], r"tags\[1\]: a key is bytes"),
         ({"tags": [None, {"x" * 257: 1}]}, [], r"tags\[1\]: a key has more than"),
-        ({"scores": [None, {"s": "much"}]}, [], r"scores: scores\['s'\]"),
+        ({"scores": [None, {"s": "much"}]}, [], r"scores\[1\]: scores\['s'\]"),
         ({"scores": [None, {"s": [1, 2]}]}, [], "scores"),
-        ({"scores": [None, {b"s": 1}]}, [], "scores"),
+        ({"scores": [None, {b"s": 1}]}, [], r"scores\[1\]: a key is bytes"),
+        ({"scores": [None, {"s" * 1000: "much"}]}, [], r"scores\[1\]: a key has more than"),
         # blobs
         ({"blob": ["a", None]}, [], r"blob\[0\] is str"),
         ({"blob": [True, None]}, [], r"blob\[0\] is bool"),

@@ -61,7 +61,7 @@ class Pair:
         return sockets.receive(self.peer)
 
 
-# -- binding -------------------------------------------------------------------------------------------------------------
+# -- binding -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_port_that_the_kernel_chose_is_told(context):
@@ -91,9 +91,9 @@ def test_two_peers_cannot_have_one_port(context):
     "address, told",
     [
         ("tcp://192.0.2.7:0", "Cannot assign requested address"),
-        ("tcp://no-such-host.invalid:0", "no-such-host.invalid"),
+        ("tcp://no-such-host.invalid:0", "no such host"),
         ("ipc:///no/such/directory/socket", "No such file or directory"),
-        ("ipc:///tmp/" + "ä" * 90, "longer than"),
+        ("ipc:///tmp/" + "ä" * 90, "File name too long"),
     ],
 )
 def test_an_address_that_cannot_be_bound_is_told_with_its_reason_and_once(context, address, told):
@@ -178,7 +178,7 @@ def test_a_refusal_to_bind_leaves_no_socket_behind(ipc_directory, bound_port):
     context.term()  # waits for ever while a socket is open; the time limit would tell
 
 
-# -- dialling ------------------------------------------------------------------------------------------------------------
+# -- dialling ----------------------------------------------------------------------------------------------------------
 
 
 def test_nobody_listens_at_a_port(context, bound_port):
@@ -231,7 +231,7 @@ def test_a_host_that_swallows_packets_is_given_up(context, monkeypatch):
 def test_a_silent_server_is_given_up(context, monkeypatch, bound_port):
     monkeypatch.setattr(sockets, "_HANDSHAKE_MS", 150)
     _, monitor = sockets.dial(context, f"tcp://127.0.0.1:{bound_port}")
-    assert fate_of(monitor) in ("the connection broke", "nobody listens there")
+    assert "is it a zflow peer" in fate_of(monitor)
 
 
 def test_a_peer_that_wants_keys_is_recognised(context):
@@ -245,8 +245,8 @@ def test_a_peer_that_wants_keys_is_recognised(context):
 
 def test_an_address_that_cannot_be_dialled_is_told_and_leaves_no_socket_behind():
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    with pytest.raises(ConfigError, match=r"cannot connect to tcp://127\.0\.0\.1:0"):
-        sockets.dial(context, "tcp://127.0.0.1:0")
+    with pytest.raises(ConfigError, match="cannot connect to ipc:///.*: File name too long"):
+        sockets.dial(context, "ipc:///" + "ä" * 90)
     context.term()
 
 
@@ -271,7 +271,7 @@ def test_no_two_monitors_have_one_name(context, bound_port):
     sockets.dial(context, address)
 
 
-# -- messages ------------------------------------------------------------------------------------------------------------
+# -- messages ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["tcp", "ipc"])

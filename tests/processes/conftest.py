@@ -50,11 +50,12 @@ def supervise(plan_of: Callable[..., Plan]) -> Iterator[Supervise]:
 
 @pytest.fixture
 def ask() -> Iterator[Callable[..., Any]]:
-    """Ask the gateway of a supervisor; returns the parameters of the response."""
+    """Ask the gateway of a supervisor, or the peer at an address; returns the results."""
     clients: list[Client] = []
 
-    def post(supervisor: Supervisor, on: str = "/", **options: Any) -> dict[str, Any]:
-        client = Client(port=int(supervisor.gateway_address.rpartition(":")[2]))
+    def post(peer: Supervisor | str, on: str = "/", **options: Any) -> dict[str, Any]:
+        address = peer if isinstance(peer, str) else peer.gateway_address
+        client = Client(port=int(address.rpartition(":")[2]))
         clients.append(client)
         [response] = client.post(on, return_responses=True, **options)
         results: dict[str, Any] = response.to_dict()["parameters"].get("__results__", {})

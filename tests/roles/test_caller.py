@@ -98,6 +98,8 @@ def test_giving_up_cancels_what_is_open_and_forgets_everything(in_order):
     assert not asking.is_waiting and asking.may_ask
     assert asking.settle(reply_to(first)) == []
     assert asking.cancel() == []
+    later = asking.ask("q4", PARTS)
+    assert asking.settle(reply_to(later)) == [("q4", reply_to(later))]
 
 
 @given(st.permutations(range(8)), st.booleans())

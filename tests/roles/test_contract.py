@@ -50,7 +50,12 @@ def test_a_role_keeps_the_contract_to_the_letter(role, name):
 
 def test_a_failure_tells_everything_about_an_error_of_user_code():
     error = ExecutorError(
-        "encoder raised", node="encoder", peer="encoder/rep-0", name="ValueError", description="ValueError(1)", traceback="line 1"
+        "encoder raised",
+        node="encoder",
+        peer="encoder/rep-0",
+        name="ValueError",
+        description="ValueError(1)",
+        traceback="line 1",
     )
     message = failure(CALL, error)
     assert (message.kind, message.call_id, message.flags) == (Kind.FAILURE, CALL, MAYBE_EXECUTED)
@@ -93,7 +98,9 @@ def test_every_error_that_travels_has_its_code_in_the_header(kind):
 
 
 def test_what_is_too_long_is_cut_in_the_middle():
-    told = details_of(failure(CALL, ExecutorError("x", traceback="a" * MAX_TEXT + "-" * 99 + "z" * MAX_TEXT)))["traceback"]
+    told = details_of(failure(CALL, ExecutorError("x", traceback="a" * MAX_TEXT + "-" * 99 + "z" * MAX_TEXT)))[
+        "traceback"
+    ]
     assert len(told) < MAX_TEXT + 100
     assert told.startswith("aaa") and told.endswith("zzz") and "characters left out" in told
 

@@ -79,7 +79,7 @@ def test_a_second_greeting_is_as_good_as_the_first():
     assert twice.nodes(FRIEND) == ["later"]
 
 
-# -- strangers -----------------------------------------------------------------------------------------------------------
+# -- strangers ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_request_without_hello_is_refused_as_not_started():
@@ -137,6 +137,7 @@ def test_the_nonce_of_another_connection_opens_nothing():
 def test_the_right_nonce_opens_and_is_asked_only_once():
     opened = greeted(door(nonces=True))
     assert list(opened.greeted) == [FRIEND]
+    assert opened._challenged == {}
     assert opened.receive(FRIEND, Message(Kind.REQUEST, CALL), 0.0) is None
     again = opened.receive(FRIEND, Message(Kind.HELLO), 0.0)
     assert again is not None and again[0][1].kind is Kind.READY
@@ -161,7 +162,7 @@ def test_neither_strangers_nor_friends_pin_memory_for_ever(nonces, monkeypatch):
     assert len(crowded._challenged) <= 8
 
 
-# -- what everybody may ask ----------------------------------------------------------------------------------------------
+# -- what everybody may ask --------------------------------------------------------------------------------------------
 
 
 def test_ping_is_answered_with_the_status():
@@ -208,7 +209,7 @@ def test_nonsense_of_nobodys_call_is_dropped_and_counted():
     assert friendly.dropped == 1
 
 
-# -- lateness ------------------------------------------------------------------------------------------------------------
+# -- lateness ----------------------------------------------------------------------------------------------------------
 
 
 def asked(budget: float | None, sent: object = None) -> Message:
@@ -252,7 +253,7 @@ def test_a_strange_clock_harms_nobody_but_its_owner(sent):
     assert knowing.deadline(STRANGER, asked(2.0, sent=1.0), 1.0) == 3.0
 
 
-# -- goodbye -------------------------------------------------------------------------------------------------------------
+# -- goodbye -----------------------------------------------------------------------------------------------------------
 
 
 def test_draining_is_told_to_everyone_who_greeted_and_only_once():

@@ -48,7 +48,7 @@ def is_failure(message: Message, error: type, flags: int) -> bool:
     return (message.kind, message.extra["code"], message.flags) == (Kind.FAILURE, error.code, flags)  # type: ignore[attr-defined]
 
 
-# -- walks ---------------------------------------------------------------------------------------------------------------
+# -- walks -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,17 @@ def is_failure(message: Message, error: type, flags: int) -> bool:
         (["a", Node("b", ("gateway",))], "b(in)"),
         ([Node("late", ("early",)), Node("early", ("gateway",))], "early(in)"),
     ],
-    ids=["empty", "one", "chain", "diamond", "join in the order of needs", "join with the input", "triangle", "leaf", "backwards"],
+    ids=[
+        "empty",
+        "one",
+        "chain",
+        "diamond",
+        "join in the order of needs",
+        "join with the input",
+        "triangle",
+        "leaf",
+        "backwards",
+    ],
 )
 def test_documents_take_the_way_that_the_graph_shows(nodes, expected):
     reply = answer(SmallFlow(nodes))
@@ -114,7 +124,9 @@ def test_the_reply_waits_for_a_branch_that_nothing_needs():
 
 
 def test_a_failure_of_a_branch_that_nothing_needs_fails_the_request():
-    flow = SmallFlow([Node("hanging", ("gateway",)), Node("last", ("gateway",))], executor=for_node("hanging", fail, tell))
+    flow = SmallFlow(
+        [Node("hanging", ("gateway",)), Node("last", ("gateway",))], executor=for_node("hanging", fail, tell)
+    )
     assert answer(flow).kind is Kind.FAILURE
 
 
@@ -127,7 +139,9 @@ def test_every_node_runs_exactly_once_per_request():
 
 
 def test_requests_overtake_each_other_where_they_can():
-    flow = SmallFlow(["a"], replicas={"a": 2}, takes=lambda request: 5.0 if b"slow" in b"".join(request.parts[0].frames) else 1.0)
+    flow = SmallFlow(
+        ["a"], replicas={"a": 2}, takes=lambda request: 5.0 if b"slow" in b"".join(request.parts[0].frames) else 1.0
+    )
     slow, quick = flow.ask("slow"), flow.ask("quick")
     flow.network.run()
     assert [message.call_id for message in flow.asker.answers] == [quick, slow]
@@ -140,7 +154,7 @@ def test_the_same_request_twice_is_walked_once(network):
     assert (duplicated.seen, flow.gateway.dropped, len(network.peers["a/rep-0"].executed)) == (1, 1, 1)
 
 
-# -- target --------------------------------------------------------------------------------------------------------------
+# -- target ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +183,24 @@ def test_a_target_names_the_beginning_of_a_name_unless_it_says_where_the_name_en
 
 @pytest.mark.parametrize(
     "target",
-    ["(a+)+$", "a{1,9}", "a?", "[a]", "a\\d", "a+", "", "x" * 257, "*", "a**", ".*.*.*.*", 7, False, ["a"], b"a", {"a": 1}],
+    [
+        "(a+)+$",
+        "a{1,9}",
+        "a?",
+        "[a]",
+        "a\\d",
+        "a+",
+        "",
+        "x" * 257,
+        "*",
+        "a**",
+        ".*.*.*.*",
+        7,
+        False,
+        ["a"],
+        b"a",
+        {"a": 1},
+    ],
     ids=repr,
 )
 def test_a_pattern_that_could_be_slow_or_is_none_is_refused(target):
@@ -180,7 +211,7 @@ def test_a_pattern_that_could_be_slow_or_is_none_is_refused(target):
     assert flow.network.peers["a/rep-0"].executed == []
 
 
-# -- failures ------------------------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
 def test_one_failure_is_the_outcome_and_names_the_branch():
@@ -200,7 +231,9 @@ def test_a_failure_cancels_what_waits_in_other_branches():
     """1. b is busy with an older request. 2. A new one waits for b while c fails. 3. b never sees it."""
     nodes = [Node("b", ("gateway",)), Node("c", ("gateway",)), Node("d", ("b", "c"))]
     flow = SmallFlow(
-        nodes, executor=for_node("c", at_first(tell, fail), tell), takes=lambda request: 9.0 if request.extra["node"] == "b" else 0.1
+        nodes,
+        executor=for_node("c", at_first(tell, fail), tell),
+        takes=lambda request: 9.0 if request.extra["node"] == "b" else 0.1,
     )
     older, newer = flow.ask(), flow.ask()
     flow.network.run(1.0)
@@ -215,7 +248,9 @@ def test_a_failure_cancels_what_waits_in_other_branches():
 def test_what_a_cancelled_branch_still_answers_is_dropped_and_counted():
     nodes = [Node("slow", ("gateway",)), Node("bad", ("gateway",)), Node("last", ("slow", "bad"))]
     flow = SmallFlow(
-        nodes, executor=for_node("bad", fail, tell), takes=lambda request: 9.0 if request.extra["node"] == "slow" else 1.0
+        nodes,
+        executor=for_node("bad", fail, tell),
+        takes=lambda request: 9.0 if request.extra["node"] == "slow" else 1.0,
     )
     call_id = flow.ask()
     flow.network.run()
@@ -237,7 +272,9 @@ def test_a_refusal_after_a_first_node_ran_is_none_any_more():
 def test_a_refusal_while_a_sibling_may_run_is_none_either():
     nodes = [Node("slow", ("gateway",)), Node("bad", ("gateway",)), Node("last", ("slow", "bad"))]
     flow = SmallFlow(
-        nodes, executor=for_node("bad", refuse, tell), takes=lambda request: 9.0 if request.extra["node"] == "slow" else 0.0
+        nodes,
+        executor=for_node("bad", refuse, tell),
+        takes=lambda request: 9.0 if request.extra["node"] == "slow" else 0.0,
     )
     assert is_failure(answer(flow), Unavailable, MAYBE_EXECUTED)
 
@@ -264,7 +301,10 @@ def test_a_crash_at_a_node_is_told_and_names_replica_and_node():
 
 def test_a_crash_at_an_idempotent_node_with_another_replica_goes_unnoticed():
     flow = SmallFlow(
-        ["a", "b"], replicas={"b": 2}, executor=for_node("b", at_first(crash, tell), tell), head={"b": {"idempotent": True}}
+        ["a", "b"],
+        replicas={"b": 2},
+        executor=for_node("b", at_first(crash, tell), tell),
+        head={"b": {"idempotent": True}},
     )
     assert text_of(answer(flow).parts) == "b(a(in))"
     assert sorted(flow.executions().values()) == [1, 2]
@@ -292,7 +332,7 @@ def test_bytes_that_are_no_message_are_dropped_and_the_next_request_is_served(fr
     assert answer(flow).kind is Kind.REPLY
 
 
-# -- nobody there --------------------------------------------------------------------------------------------------------
+# -- nobody there ------------------------------------------------------------------------------------------------------
 
 
 def test_a_node_that_nobody_serves_is_named_with_the_cause():
@@ -339,7 +379,7 @@ def test_an_idempotent_request_survives_its_gateway():
     assert flow.leftovers() == {}
 
 
-# -- deadlines -----------------------------------------------------------------------------------------------------------
+# -- deadlines ---------------------------------------------------------------------------------------------------------
 
 
 def test_each_step_gets_what_is_left_of_the_budget():
@@ -383,7 +423,7 @@ def test_a_request_without_any_time_left_reaches_no_executor():
     assert flow.network.peers["a/rep-0"].executed == []
 
 
-# -- giving up -----------------------------------------------------------------------------------------------------------
+# -- giving up ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_cancelled_request_is_told_once_and_what_waits_is_not_begun():
@@ -444,7 +484,7 @@ def test_a_caller_whose_loss_is_noticed_only_by_sending_leaves_nothing_either():
     assert GATEWAY in flow.network.peers and flow.gateway.is_idle(flow.network.clock.now)
 
 
-# -- draining ------------------------------------------------------------------------------------------------------------
+# -- draining ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_draining_gateway_finishes_what_it_has():
@@ -483,7 +523,7 @@ def test_a_gateway_whose_callers_sleep_leaves_after_the_farewell_without_spinnin
     assert flow.gateway.is_idle(network.clock.now)
 
 
-# -- what it tells -------------------------------------------------------------------------------------------------------
+# -- what it tells -----------------------------------------------------------------------------------------------------
 
 
 def test_it_describes_its_graph_and_its_state():
@@ -510,7 +550,7 @@ def test_strangers_reach_nothing_where_a_nonce_is_demanded(network):
     assert len(network.peers["a/rep-0"].executed) == 1
 
 
-# -- nothing is kept -----------------------------------------------------------------------------------------------------
+# -- nothing is kept ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("budget", [None, 1e6])

@@ -66,7 +66,7 @@ def is_failure(message: Message, error: type, flags: int) -> bool:
     return (message.kind, message.extra["code"], message.flags) == (Kind.FAILURE, error.code, flags)  # type: ignore[attr-defined]
 
 
-# -- spreading -----------------------------------------------------------------------------------------------------------
+# -- spreading ---------------------------------------------------------------------------------------------------------
 
 
 def test_it_keeps_a_way_out_per_replica():
@@ -156,7 +156,7 @@ def test_requests_that_were_given_up_do_not_fill_the_queue(monkeypatch):
     assert sent(head.receive(R0, reply(2), 1.0)) == [(R0, 50)]
 
 
-# -- outcomes ------------------------------------------------------------------------------------------------------------
+# -- outcomes ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_outcome_that_comes_twice_is_told_once():
@@ -212,7 +212,7 @@ def test_a_foreign_failure_with_a_strange_code_is_passed_on(code):
     assert head.receive(R0, strange, 1.0) == [(UP, strange)]
 
 
-# -- what has not started goes elsewhere ---------------------------------------------------------------------------------
+# -- what has not started goes elsewhere -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [Unavailable, ResourceExhausted])
@@ -281,7 +281,7 @@ def test_a_call_that_waits_for_its_next_attempt_can_be_cancelled():
     assert leftovers(head) == []
 
 
-# -- lost replicas -------------------------------------------------------------------------------------------------------
+# -- lost replicas -----------------------------------------------------------------------------------------------------
 
 
 def test_what_a_lost_replica_had_may_have_run():
@@ -369,7 +369,7 @@ def test_a_refused_request_that_never_ran_says_so_however_it_ends():
         assert told(steps).flags == NOT_STARTED, end
 
 
-# -- patience ------------------------------------------------------------------------------------------------------------
+# -- patience ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_request_waits_for_a_replica_only_so_long_and_then_hears_why():
@@ -420,6 +420,15 @@ def test_draining_is_no_reason_to_wait_longer_than_that():
     assert head.receive(R0, reply(1), 110.0) == [(UP, reply(1))]
 
 
+def test_what_a_draining_replica_loses_in_the_end_waits_as_long_as_a_new_request():
+    head = head_of(R0, credit=1, idempotent=True)
+    head.receive(UP, request(1), 0.0)
+    head.receive(R0, Message(Kind.DRAIN), 100.0)
+    head.lost(R0, "gone", 102.0)
+    assert head.next_deadline() == 102.0 + PATIENCE
+    assert is_failure(told(head.expire(102.0 + PATIENCE)), Unavailable, MAYBE_EXECUTED)
+
+
 def test_behind_a_busy_replica_a_request_waits_for_ever():
     head = head_of(R0, credit=1)
     head.receive(UP, request(1), 0.0)
@@ -437,7 +446,7 @@ def test_all_who_have_waited_long_enough_hear_it_and_the_others_go_on_waiting():
     assert sent(make_ready(head, R0, 7.0)) == [(R0, 4), (R0, 5)]
 
 
-# -- draining ------------------------------------------------------------------------------------------------------------
+# -- draining ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_draining_replica_gets_no_more_and_its_answers_still_count():
@@ -448,7 +457,7 @@ def test_a_draining_replica_gets_no_more_and_its_answers_still_count():
     assert head.receive(R0, reply(1), 1.0) == [(UP, reply(1))]
 
 
-# -- deadlines -----------------------------------------------------------------------------------------------------------
+# -- deadlines ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_left_of_the_budget_travels_on():
@@ -460,7 +469,12 @@ def test_what_is_left_of_the_budget_travels_on():
 
 
 def test_the_nodes_own_limit_counts_when_it_is_nearer():
-    for budget, timeout, left in ((None, 2.0, 2_000_000), (5.0, 2.0, 2_000_000), (1.0, 2.0, 1_000_000), (1.0, None, 1_000_000)):
+    for budget, timeout, left in (
+        (None, 2.0, 2_000_000),
+        (5.0, 2.0, 2_000_000),
+        (1.0, 2.0, 1_000_000),
+        (1.0, None, 1_000_000),
+    ):
         [(_, forwarded)] = head_of(timeout=timeout).receive(UP, request(1, budget=budget), 7.0)
         assert forwarded.budget == left
 
@@ -525,7 +539,7 @@ def test_a_busy_replica_keeps_no_payload_of_a_call_that_is_over():
     assert not [item for item in leftovers(head) if isinstance(item, Message)]
 
 
-# -- cancelling ----------------------------------------------------------------------------------------------------------
+# -- cancelling --------------------------------------------------------------------------------------------------------
 
 
 def test_a_waiting_request_is_cancelled_here():
@@ -592,7 +606,7 @@ def test_it_is_idle_when_nobody_waits_although_a_replica_still_works():
     assert head.drain(1.0) == []
 
 
-# -- with workers --------------------------------------------------------------------------------------------------------
+# -- with workers ------------------------------------------------------------------------------------------------------
 
 
 def pool(network: Network, executors: list, *, nonces: bool = False, **options: object) -> Peer:  # type: ignore[type-arg]

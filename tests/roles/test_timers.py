@@ -97,5 +97,7 @@ def test_whatever_is_added_and_settled_exactly_the_due_ones_come_in_order(entrie
     for call, (_, is_settled) in zip(calls, entries):
         if is_settled:
             call.request = None
-    expected = sorted((when, number) for number, (when, is_settled) in enumerate(entries) if when <= now and not is_settled)
+    expected = sorted(
+        (when, number) for number, (when, is_settled) in enumerate(entries) if when <= now and not is_settled
+    )
     assert [call.number for call in timers.due(float(now))] == [number for _, number in expected]

@@ -95,7 +95,7 @@ def test_the_names_of_a_flow_come_from_the_greeting_and_not_from_the_request(wor
     assert begun.extra["nodes"] == ["a", "b"]
 
 
-# -- credit --------------------------------------------------------------------------------------------------------------
+# -- credit ------------------------------------------------------------------------------------------------------------
 
 
 def test_what_exceeds_the_credit_is_refused_as_not_started(worker):
@@ -128,7 +128,7 @@ def test_every_way_to_end_gives_the_place_back(worker, ending):
     assert refusal(ask(worker, 5, now=2.0)).extra["code"] == ResourceExhausted.code
 
 
-# -- duplicates ----------------------------------------------------------------------------------------------------------
+# -- duplicates --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", [1, 2])
@@ -150,7 +150,7 @@ def test_the_same_call_from_another_connection_is_refused_but_not_called_unstart
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
 
 
-# -- deadlines -----------------------------------------------------------------------------------------------------------
+# -- deadlines ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_deadline_that_passes_in_the_queue_ends_the_call_unstarted(worker):
@@ -204,7 +204,7 @@ def test_a_call_that_is_cancelled_by_what_is_read_next_is_not_begun(worker):
     assert worker.next_deadline() is None
 
 
-# -- cancelling ----------------------------------------------------------------------------------------------------------
+# -- cancelling --------------------------------------------------------------------------------------------------------
 
 
 def test_a_queued_call_that_is_cancelled_is_not_begun(worker):
@@ -232,7 +232,7 @@ def test_nobody_cancels_the_calls_of_others_or_calls_that_are_not_here(worker, n
     assert numbers(worker.expire(1.0)) == [2]
 
 
-# -- lost callers --------------------------------------------------------------------------------------------------------
+# -- lost callers ------------------------------------------------------------------------------------------------------
 
 
 def test_a_lost_caller_takes_its_queued_calls_along(worker):
@@ -242,6 +242,17 @@ def test_a_lost_caller_takes_its_queued_calls_along(worker):
     assert worker.lost(HEAD, "gone", 0.5) == []
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]  # the driver finds out that it has no route
     assert numbers(worker.expire(1.0)) == [3]
+
+
+def test_a_lost_caller_takes_along_only_what_is_still_there(worker):
+    for number in (1, 2, 3):
+        ask(worker, number)
+    worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.5)
+    worker.lost(HEAD, "gone", 0.5)
+    worker.lost(HEAD, "gone", 0.5)
+    worker.receive(EXECUTOR, reply(1), 1.0)
+    assert worker.expire(1.0) == []
+    assert leftovers(worker) == []
 
 
 def test_a_lost_caller_must_greet_again_and_has_its_whole_credit(worker):
@@ -254,7 +265,7 @@ def test_a_lost_caller_must_greet_again_and_has_its_whole_credit(worker):
     assert numbers(ask(worker, 5, now=1.0) + worker.expire(1.0)) == [5]
 
 
-# -- draining ------------------------------------------------------------------------------------------------------------
+# -- draining ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_draining_worker_finishes_what_it_has_and_refuses_the_rest(worker):
@@ -290,7 +301,7 @@ def test_who_has_said_drained_can_still_cancel_what_waits_here(worker):
     assert worker.receive(OTHER, Message(Kind.CANCEL, call(1)), 0.6) == []
 
 
-# -- what it tells -------------------------------------------------------------------------------------------------------
+# -- what it tells -----------------------------------------------------------------------------------------------------
 
 
 def test_the_status_counts_what_runs_waits_and_was_served(worker):

@@ -95,7 +95,9 @@ class Peer:
     link "application"; answered_at: when.
     """
 
-    def __init__(self, name: str, role: Role, executor: ExecutorFunction | None, takes: Callable[[Message], float]) -> None:
+    def __init__(
+        self, name: str, role: Role, executor: ExecutorFunction | None, takes: Callable[[Message], float]
+    ) -> None:
         self.name = name
         self.role = role
         self.executor = executor
@@ -272,7 +274,9 @@ class Network:
         for peer in self.peers.values():
             if peer.is_alive and not peer.is_busy and (due := peer.role.next_deadline()) is not None:
                 times.append(due)
-        dials = [when for when, _, peer, link in self._dials if not until_quiet or times or self._leads_somewhere(peer, link)]
+        dials = [
+            when for when, _, peer, link in self._dials if not until_quiet or times or self._leads_somewhere(peer, link)
+        ]
         return min(times + dials) if times or dials else None
 
     # -- connections -------------------------------------------------------------------------------------------------

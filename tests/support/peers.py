@@ -8,10 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from tests.support.executors import echo
-from zflow.drivers.assembly import worker_role
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import LocalEnd, Reactor
 from zflow.drivers.sockets import is_tcp
@@ -27,7 +25,13 @@ class Served:
     """`role` behind a bound socket, served by a thread from ``with`` on until its end."""
 
     def __init__(
-        self, local: LocalEnd = echo, *, bind: str = ANY_PORT, credit: int = 4, role: Role | None = None, grace: float = 25.0
+        self,
+        local: LocalEnd = echo,
+        *,
+        bind: str = ANY_PORT,
+        credit: int = 4,
+        role: Role | None = None,
+        grace: float = 25.0,
     ) -> None:
         nonces = new_id if is_tcp(bind) else None
         self.role = role or Worker("peer/rep-0", boot=new_id(), credit=credit, new_nonce=nonces)
@@ -57,9 +61,9 @@ class Served:
         self._thread.join(GONE_WITHIN)
         assert not self._thread.is_alive(), "the peer goes on after its stop"
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *told: object) -> None:
         self.stop()
-        if self.failure is not None and error is None:
+        if self.failure is not None and kind is None:
             raise self.failure
 
 
@@ -129,7 +133,7 @@ def served_by_child(bind: str = ANY_PORT) -> Iterator[tuple[subprocess.Popen[str
         yield process, process.stdout.readline().strip()
 
 
-def call_when(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+def hold_until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     """Return once `condition` holds; fail when it does not in time."""
     waiter = threading.Event()
     for _ in range(int(timeout / 0.002)):

@@ -48,7 +48,9 @@ def test_tell_labels_says_all_that_it_saw():
     assert text_of(reply.parts, RESULTS) == "a"
 
 
-@pytest.mark.parametrize(("function", "flags"), [(fail, MAYBE_EXECUTED), (refuse, NOT_STARTED), (refuse_as_full, NOT_STARTED)])
+@pytest.mark.parametrize(
+    ("function", "flags"), [(fail, MAYBE_EXECUTED), (refuse, NOT_STARTED), (refuse_as_full, NOT_STARTED)]
+)
 def test_failures_say_whether_anything_ran(function, flags):
     failure = function(request())
     assert (failure.kind, failure.call_id, failure.flags) == (Kind.FAILURE, b"c" * 16, flags)

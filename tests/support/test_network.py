@@ -1,4 +1,4 @@
-"""The network does to roles what sockets do, and what faults it is told to make; and it tells when a role misbehaves."""
+"""The network does to roles what sockets do, makes the faults it is told to, and tells when a role misbehaves."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def answers(network: Network) -> list[int]:
     return [int.from_bytes(message.call_id, "big") for message in network.peers["asker"].answers]
 
 
-# -- what sockets do -----------------------------------------------------------------------------------------------------
+# -- what sockets do ---------------------------------------------------------------------------------------------------
 
 
 def test_a_question_goes_to_the_executor_and_comes_back(network):
@@ -242,7 +242,7 @@ def test_foreign_bytes_are_told_as_malformed(network):
     assert "header" in error
 
 
-# -- what goes wrong -----------------------------------------------------------------------------------------------------
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
 def test_a_killed_peer_is_lost_on_both_sides_and_answers_nothing(network):

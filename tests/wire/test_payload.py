@@ -163,6 +163,7 @@ def same_types(one, other):
             assert mine is None or (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
 
 
+@pytest.mark.time_limit(300)  # a thousand examples with --full
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(documents_of(2), st.booleans())
 @example([Document(id="a", tensor=np.zeros((0, 3))), Document(id="a", tensor=np.array(1.5))], True)

@@ -110,11 +110,6 @@ def _milliseconds(value: Any) -> int:
     return number
 
 
-def seconds(milliseconds: int | None) -> float | None:
-    """A time as the inside of zflow counts it; None for ever."""
-    return None if milliseconds is None or milliseconds == FOR_EVER else milliseconds / 1000
-
-
 def mapping(value: Any) -> dict[str, Any]:
     """A map with text for keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):

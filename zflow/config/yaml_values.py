@@ -164,10 +164,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     if any(character in text for character in _BREAKS):
-        style = '"'
-    else:
-        style = None if _stays_text(text) else "'"
-    return dumper.represent_scalar(_TEXT_TAG, text, style=style)
+        return dumper.represent_scalar(_TEXT_TAG, text, style='"')
+    return dumper.represent_scalar(_TEXT_TAG, text, style=None if _stays_text(text) else "'")
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -152,6 +152,7 @@ class BulkArrays(Bulk[Any]):
         matrix = None if values is None else as_matrix(self._field, values, len(rows))
         if matrix is None or not rows:
             super()._set_rows(documents, values)
+            documents._stacked.pop(self._field, None)  # it would keep the old matrix in memory
             return
         views = rows_of_matrix(matrix)
         for row, view in zip(rows, views):

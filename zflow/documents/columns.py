@@ -178,7 +178,7 @@ def _add_other_columns(table: Columns, rests: list[dict[str, Any]], stacked: Map
             _add_nested(table, name, column, depth)
         else:
             if name != "weight":  # 0.0 is a weight, but {} is no tags
-                column = [None if value is None or len(value) == 0 else value for value in column]
+                column = [value or None for value in column]
             if any(value is not None for value in column):
                 table.values[name] = column
 

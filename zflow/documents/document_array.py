@@ -296,11 +296,11 @@ class DocumentArray:
         """
         if isinstance(query, Mapping):
             return self._of_rows(list(filter(compile_query(query), self._list())))
-        many = query if isinstance(query, DocumentArray) or getattr(query, "ndim", 1) > 1 else [query]
         if isinstance(query, Document):
-            many = self._of_rows([query])
-        found = nearest.neighbours(self, many, metric, limit, exclude_self, only_id)
-        return found if many is query else found[0]
+            return nearest.neighbours(self, self._of_rows([query]), metric, limit, exclude_self, only_id)[0]
+        if isinstance(query, DocumentArray) or nearest.is_matrix(query):
+            return nearest.neighbours(self, query, metric, limit, exclude_self, only_id)
+        return nearest.neighbours(self, [query], metric, limit, exclude_self, only_id)[0]
 
     def match(
         self,

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from zflow.documents.document_array import DocumentArray
 
 
+def is_matrix(query: Any) -> bool:
+    """Whether `query` is several vectors: an array of two dimensions or more, or a list of vectors."""
+    if isinstance(query, (list, tuple)):
+        return bool(query) and hasattr(query[0], "__len__")
+    return bool(getattr(query, "ndim", 1) > 1)
+
+
 def neighbours(
     index: DocumentArray, queries: Any, metric: str, limit: int | None, exclude_self: bool, only_id: bool
 ) -> list[DocumentArray]:

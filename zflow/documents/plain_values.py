@@ -74,7 +74,8 @@ def plain(value: Any, path: str, depth: int = 0) -> Any:
         if type(number) in _SCALARS:
             return number
     instead = _INSTEAD.get(kind.__name__, "use None, bool, int, float, str, bytes, lists and dicts of them")
-    raise Untravelable(path, f"{kind.__module__}.{kind.__qualname__} cannot travel; {instead}")
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    raise Untravelable(path, f"{name} cannot travel; {instead}")
 
 
 def check_scalars(value: Any, path: str) -> None:

@@ -72,7 +72,7 @@ def guarded(name: str, read: Callable[[], Made]) -> Made:
     except ProtocolError as error:
         raise ProtocolError(f"{name}: {error}") from error.__cause__
     except Exception as error:
-        raise ProtocolError(f"{name}: {type(error).__name__}: {error}") from error
+        raise ProtocolError(f"{name}: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _plain_map(buffer: Buffer) -> dict[str, Any]:
@@ -243,10 +243,15 @@ def _tags(column: list[Any], where: str) -> list[Any]:
 
 
 def _scores(column: list[Any], where: str) -> list[Any]:
-    try:
-        return [None if scores is None else Scores(scores) for scores in column]
-    except InvalidDocument as error:
-        raise ProtocolError(f"{where}: {error}") from error
+    made = []
+    for row, scores in enumerate(column):
+        if scores is not None and (fault := foreign_fault(scores)):
+            raise ProtocolError(f"{where}[{row}]: {fault}")
+        try:
+            made.append(None if scores is None else Scores(scores))
+        except InvalidDocument as error:
+            raise ProtocolError(f"{where}[{row}]: {error}") from error
+    return made
 
 
 def _checked_rows(rows: Any, where: str, count: int, seen: set[int]) -> int:

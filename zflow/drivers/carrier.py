@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
+from zmq.backend import zmq_poll as poll
 
 from zflow.drivers import sockets
 from zflow.drivers.directory import Directory
@@ -28,6 +29,7 @@ _BACKOFF_FIRST = 0.01
 _BACKOFF_LAST = 1.0
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
+_DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
 _FAREWELL_MS = 200
 
 
@@ -64,7 +66,8 @@ class Carrier:
         self._seen_version = directory.version
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.max_sockets = 65_535  # two per way out; the default of 1,023 is soon reached
-        self._poller = zmq.Poller()
+        self._watched: list[tuple[Any, int]] = []
+        self._is_dense = False
         self._readers: dict[Any, Callable[[], None]] = {}
         self._front: zmq.Socket[bytes] | None = None
         self._front_over_tcp = False
@@ -92,8 +95,9 @@ class Carrier:
         due = self.next_due()
         if until is not None and (due is None or until < due):
             due = until
-        timeout = None if due is None else 0 if due <= now else int((due - now) * 1000) + 1
-        ready = self._poller.poll(timeout)
+        timeout = -1 if due is None else 0 if due <= now else int((due - now) * 1000) + 1
+        ready = poll(self._watched, timeout)
+        self._is_dense = clock() - now < _DENSE
         for source, _ in ready:
             reader = self._readers.get(source)
             if reader is not None:  # an earlier one of this round may have closed it
@@ -175,32 +179,35 @@ class Carrier:
 
     def _read_front(self) -> None:
         front = self._front
+        assert front is not None
         for _ in range(_BURST):
-            if front is None or self._front is None:
-                return
             frames = sockets.receive(front)
             try:
-                at = 1 + [len(frame) for frame in frames[1:9]].index(0)
-            except ValueError:
+                at = 1 if not len(frames[1]) else 1 + [len(frame) for frame in frames[1:9]].index(0)
+            except (IndexError, ValueError):
                 self.dropped += 1  # no envelope: not one of ours
             else:
-                route = tuple([frame.bytes for frame in frames[:at]])
-                self._deliver(route, frames[at + 1 :])
-            if not sockets.has_input(front):
+                self._deliver(tuple([frame.bytes for frame in frames[:at]]), frames[at + 1 :])
+            if not self._may_go_on(self._front, front):
                 return
 
     def _read_way_out(self, way_out: _WayOut) -> None:
         socket = way_out.socket
+        assert socket is not None
         for _ in range(_BURST):
-            if socket is None or way_out.socket is not socket or not sockets.has_input(socket):
-                return
             frames = sockets.receive(socket)
             if len(frames[0]):
                 self.dropped += 1
-                continue
-            way_out.heard = True
-            way_out.failures = 0
-            self._deliver(way_out.link, frames[1:])
+            else:
+                way_out.heard = True
+                way_out.failures = 0
+                self._deliver(way_out.link, frames[1:])
+            if not self._may_go_on(way_out.socket, socket):
+                return
+
+    def _may_go_on(self, current: zmq.Socket[bytes] | None, read: zmq.Socket[bytes]) -> bool:
+        """Whether another message can be read at once. What arrived alone is followed by nothing: the poll will tell."""
+        return self._is_dense and current is read and sockets.has_input(read)
 
     def _deliver(self, link: Link, frames: list[Any]) -> None:
         if frames:
@@ -286,8 +293,8 @@ class Carrier:
 
     def _watch(self, source: Any, reader: Callable[[], None]) -> None:
         self._readers[source] = reader
-        self._poller.register(source, zmq.POLLIN)
+        self._watched.append((source, sockets.POLLIN))
 
     def _unwatch(self, source: Any) -> None:
         self._readers.pop(source, None)
-        self._poller.unregister(source)
+        self._watched = [item for item in self._watched if item[0] is not source]

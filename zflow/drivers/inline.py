@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
@@ -19,6 +18,7 @@ from zflow.roles.contract import APPLICATION, Role
 from zflow.wire.header import Message
 
 _IDLE_LANES = 16
+_FRESH = 0.005  # seconds for which a lane need not look again whether its peers are still there
 
 
 class Lane:
@@ -26,11 +26,13 @@ class Lane:
 
     def __init__(self, role: Role, directory: Directory) -> None:
         self._carrier = Carrier(role, directory)
+        self._looked_at = 0.0
         self.owner = os.getpid()
 
     def catch_up(self) -> None:
         """Learn what happened while nobody looked: a peer that left must be known before it is sent anything."""
-        self._carrier.turn(0.0)
+        if clock() - self._looked_at > _FRESH:
+            self._carrier.turn(0.0)
 
     def ask(self, request: Message) -> None:
         """Send `request` on its way; its outcome comes from `answers`."""
@@ -43,6 +45,7 @@ class Lane:
             if until is not None and clock() >= until:
                 return
             self._carrier.turn(until)
+        self._looked_at = clock()
         while answered:
             yield answered.popleft()
 
@@ -62,19 +65,6 @@ class Lanes:
         self._lock = threading.Condition()
         self._is_closed = False
 
-    @contextmanager
-    def lane(self) -> Iterator[Lane]:
-        """A lane for this thread alone. One whose use ended by an exception is not used again."""
-        lane = self._take()
-        try:
-            lane.catch_up()
-            yield lane
-        except BaseException:
-            self._leave()
-            lane.close()
-            raise
-        self._give_back(lane)
-
     def close(self, grace: float = 0.0) -> None:
         """Close the idle lanes now, and those in use when they come back; wait at most `grace` seconds for these."""
         with self._lock:
@@ -85,31 +75,42 @@ class Lanes:
             if lane.owner == os.getpid():
                 lane.close()
 
-    def _take(self) -> Lane:
+    def take(self) -> Lane:
+        """A lane for this thread alone, to be given back or dropped. Raises Unavailable when the pool is closed."""
         with self._lock:
             if self._is_closed:
                 raise Unavailable("it is closed already; use it inside its `with` block")
             self._in_use += 1
+            lane: Lane | None
             while self._idle:
                 lane = self._idle.pop()
                 if lane.owner == os.getpid():  # sockets do not survive a fork; the child makes its own
-                    return lane
+                    break
+            else:
+                lane = None
         try:
-            return Lane(self._new_role(), self._directory)
+            if lane is None:
+                lane = Lane(self._new_role(), self._directory)
+            lane.catch_up()
+            return lane
         except BaseException:
-            self._leave()
+            self.drop(lane)
             raise
 
-    def _give_back(self, lane: Lane) -> None:
+    def give_back(self, lane: Lane) -> None:
+        """`lane` may be used by others."""
         with self._lock:
-            self._leave()
+            self._in_use -= 1
             if not self._is_closed and len(self._idle) < _IDLE_LANES:
                 self._idle.append(lane)
                 return
+            self._lock.notify_all()
         lane.close()
 
-    def _leave(self) -> None:
+    def drop(self, lane: Lane | None) -> None:
+        """`lane` was left in the middle of something and cannot be used again."""
         with self._lock:
             self._in_use -= 1
-            if self._is_closed:
-                self._lock.notify_all()
+            self._lock.notify_all()
+        if lane is not None:
+            lane.close()

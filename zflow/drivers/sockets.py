@@ -10,6 +10,7 @@ in Python, which costs 20 to 30 us of a round trip of 140.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -29,16 +30,18 @@ _get: Any = zmq.backend.Socket.get
 _MORE_NOBLOCK = int(zmq.SNDMORE) | int(zmq.NOBLOCK)
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
+POLLIN = int(zmq.POLLIN)
 
 _BY_REFERENCE = 64 * 1024  # below this a copy is cheaper than keeping track of the owner
-_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.*-]+):(\d{1,5})|ipc://.{1,107}")
+# ipc://@... would be one of Linux' abstract names, which every user of the machine may connect to
+_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.*-]+):(\d{1,5})|ipc://(?!@).{1,107}")
 _HEARTBEAT_MS = 1000
 _HEARTBEAT_TIMEOUT_MS = 3000
 _HANDSHAKE_MS = 3000
 _NEVER_MS = 3_600_000
 _BACKLOG = 4096
 _HIGH_WATER = 1000  # a fuse: credit keeps queues far below it
+_ENVELOPE = 9  # routing ids, of which a message may have eight, and the empty frame behind them
 _monitors = count()
 
 
@@ -48,15 +51,19 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Soc
     Raises PortInUse with the port and its holder, ConfigError for an address that cannot be bound.
     """
     check_address(address)
-    socket = context.socket(zmq.ROUTER)
-    _set_common(socket, address)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+    if not is_tcp(address) and os.path.lexists(address.removeprefix("ipc://")):  # libzmq would take its place
+        raise ConfigError(f"cannot bind {address}: the path exists already; choose another one or remove it")
     before = os.umask(0o077)  # the mode of an ipc socket file follows it
+    socket: zmq.Socket[bytes] | None = None
     try:
+        socket = context.socket(zmq.ROUTER)
+        _set_common(socket, address)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         socket.bind(address)
     except zmq.ZMQError as error:
-        socket.close(0)
+        if socket is not None:
+            socket.close(0)
         raise _bind_error(address, error) from None
     finally:
         os.umask(before)
@@ -66,20 +73,23 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Soc
 def dial(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
     """A DEALER that connects to `address` once, and the socket that tells how its connection fares."""
     check_address(address)
-    socket = context.socket(zmq.DEALER)
-    _set_common(socket, address)
-    socket.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
     watched = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED | _HANDSHAKE_FAILED
     name = f"inproc://monitor-{next(_monitors)}"  # pyzmq's own name is the descriptor's number, which may recur
+    opened: list[zmq.Socket[bytes]] = []
     try:
+        opened.append(socket := context.socket(zmq.DEALER))
+        _set_common(socket, address)
+        socket.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
+        socket.setsockopt(zmq.CONNECT_TIMEOUT, _HANDSHAKE_MS)  # the kernel alone would try for two minutes
         socket.monitor(name, watched)
-        monitor = context.socket(zmq.PAIR)
+        opened.append(monitor := context.socket(zmq.PAIR))
         monitor.setsockopt(zmq.LINGER, 0)
         monitor.connect(name)
         socket.connect(address)
     except zmq.ZMQError as error:
-        socket.close(0)
-        raise ConfigError(f"cannot connect to {address}: {error}") from None
+        for each in opened:
+            each.close(0)
+        raise ConfigError(f"cannot connect to {address}: {_reason(error)}") from None
     return socket, monitor
 
 
@@ -98,20 +108,20 @@ def send(socket: zmq.Socket[bytes], route: Sequence[bytes], frames: Sequence[Buf
 def receive(socket: zmq.Socket[bytes]) -> list[Any]:
     """The frames of one message that the poll announced, by reference.
 
-    Of a message with more frames than the protocol allows only the first ones are kept.
+    Of a message with more frames than the protocol allows only the first ones are kept: enough to tell that it has.
     """
     frame = _receive(socket, _NOBLOCK, False)
     frames = [frame]
     while frame.more:
         frame = _receive(socket, _NOBLOCK, False)
-        if len(frames) <= MAX_FRAMES:
+        if len(frames) <= MAX_FRAMES + _ENVELOPE:
             frames.append(frame)
     return frames
 
 
 def has_input(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message waits; asking is ten times cheaper than an EAGAIN raised."""
-    return bool(_get(socket, _EVENTS) & _POLLIN)
+    return bool(_get(socket, _EVENTS) & POLLIN)
 
 
 def read_monitor(monitor: zmq.Socket[bytes]) -> str:
@@ -152,6 +162,8 @@ def _set_common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME + 64 * 1024 if is_tcp(address) else MAX_REQUEST)
     socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
     socket.setsockopt(zmq.RCVHWM, _HIGH_WATER)
+    if address.startswith("tcp://["):
+        socket.setsockopt(zmq.IPV6, 1)
 
 
 def _cut_large(frames: Sequence[Buffer]) -> Sequence[Buffer]:
@@ -167,4 +179,9 @@ def _bind_error(address: str, error: zmq.ZMQError) -> ConfigError:
         holder = holder_of(int(port))
         held = f" by {holder}" if holder else ""
         return PortInUse(f"port {port} is in use{held}; choose another port or end what holds it ({address})")
-    return ConfigError(f"cannot bind {address}: {error}")
+    return ConfigError(f"cannot bind {address}: {_reason(error)}")
+
+
+def _reason(error: zmq.ZMQError) -> str:
+    """Why, without the address that pyzmq repeats; libzmq's word for a name that nobody knows helps nobody."""
+    return "no such host or network interface" if error.errno == errno.ENODEV else str(zmq.strerror(error.errno or 0))

@@ -106,10 +106,10 @@ class Child:
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
 
         plan = self.plan
-        target = plan.description.target if isinstance(plan, WorkerPlan) else None
+        classes = (plan.description.target, plan.description.known) if isinstance(plan, WorkerPlan) else ()
         return {
             "name": self.name,
-            "plan": parcel.pack(self.name, plan, (target,)),
+            "plan": parcel.pack(self.name, plan, classes),
             "bind": bind,
             "env": dict(plan.env),
             "sys_path": [entry for entry in sys.path if isinstance(entry, str)],

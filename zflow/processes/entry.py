@@ -48,7 +48,7 @@ def run(descriptor: int) -> int:
     log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
     directory = Directory(words["addresses"])
     lifeline = Lifeline(channel, log, hear=lambda heard: _note_address(directory, heard))
-    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_orphan)
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
     try:
         reactor = _make_peer(parcel.unpack(words["plan"]), words["bind"], directory, lifeline, log)
     except BaseException as error:
@@ -177,12 +177,12 @@ def _below_ours(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _remove_socket(bind: str, is_orphan: bool) -> None:
-    """A socket file outlives its socket. Of an orphan's directory, the last one to leave removes what is left."""
+def _remove_socket(bind: str, is_abandoned: bool) -> None:
+    """A socket file outlives its socket. A directory without an owner is removed by the last one to leave."""
     if bind.startswith("ipc://"):
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-        if is_orphan:
+        if is_abandoned:
             with contextlib.suppress(OSError):
                 os.rmdir(os.path.dirname(path))

@@ -12,6 +12,7 @@ wake-up descriptor, which the C half of Python's handler writes to even while th
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -31,12 +32,14 @@ CLOSE_PATIENCE = 2.0
 TERMINATED = 128 + signal.SIGTERM
 _ORPHANS_GRACE = 0.5  # all of it must be over before the warm parent kills, 0.8 s after its own end
 _ORPHANS_CLOSE = 0.25
+_OURS = os.path.dirname(__file__)
 
 
 class Lifeline:
     """The listening of one process. channel: of its supervisor, None where nobody supervises.
 
     hear: gets the supervisor's words that are not about ending. leave: last tidying, run however the process ends.
+    is_asked: it is ending. is_abandoned: the supervisor is gone.
     Made on the main thread, for only there may signals be handled; elsewhere it does without them.
     """
 
@@ -51,7 +54,8 @@ class Lifeline:
         self.hear = hear
         self.leave = leave
         self.is_asked = False
-        self.is_orphan = False
+        self.is_abandoned = False
+        self._is_orphan = False
         self._channel = channel
         self._log = log
         self._deadline: float | None = None
@@ -131,26 +135,24 @@ class Lifeline:
     def _listen(self) -> None:
         poll = select.poll()
         poll.register(self._wake_in, select.POLLIN)
-        parent: int | None = None
-        if self._channel is not None:
-            poll.register(self._channel, select.POLLIN)
-            parent = parent_descriptor()
-            if parent is not None:
-                poll.register(parent, select.POLLIN)
-        ready = [self._channel.fileno()] if self._channel is not None else []  # words may have come with the plan
+        channel = self._channel.fileno() if self._channel is not None else None
+        parent = parent_descriptor() if self._channel is not None else None
+        for source in (channel, parent):
+            if source is not None:
+                poll.register(source, select.POLLIN)
+        ready: list[int | None] = [channel]  # words may have come with the plan
         while True:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._force("its grace is over")
             if self._wake_in.fileno() in ready:
                 self._read_signals()
-            if parent in ready or self._channel is not None and not self._read_channel(ready):
-                for source in (self._channel, parent):
-                    if source is not None:
-                        with contextlib.suppress(KeyError):
-                            poll.unregister(source)
+            if channel is not None and channel in ready and not self._hear_supervisor():
+                poll.unregister(channel)
+            if parent is not None and parent in ready:
+                poll.unregister(parent)
                 self._be_orphan()
             left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
-            ready = [fd for fd, _ in poll.poll(left)]
+            ready = [source for source, _ in poll.poll(left)]
 
     def _read_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -161,25 +163,23 @@ class Lifeline:
         if asked_for > 1:
             self._force("it was asked twice")
 
-    def _read_channel(self, ready: Sequence[int]) -> bool:
-        """Hear what the supervisor says. False when it is gone."""
-        channel = self._channel
-        if channel is None or channel.fileno() not in ready:
-            return True
+    def _hear_supervisor(self) -> bool:
+        """Hear what it says. False when there will be no more of it."""
         try:
-            for words in channel.receive():
+            for words in self._channel.receive() if self._channel is not None else ():
                 if "stop" in words:
                     self._asked_by_word(words["stop"])
                 elif "where" in words:
-                    channel.send({"where": self._where()})
+                    self._tell_where()
                 else:
                     self.hear(words)
         except EOFError:
-            return False
-        return True
+            self.is_abandoned = True
+            self._be_orphan()
+        return not self.is_abandoned
 
     def _be_orphan(self) -> None:
-        self.is_orphan = True
+        self._is_orphan = True
         self._asked_by_word(_ORPHANS_GRACE)
 
     def _asked_by_word(self, grace: float) -> None:
@@ -189,15 +189,18 @@ class Lifeline:
             self._own_signals += 1
             signal.pthread_kill(self._main, signal.SIGTERM)  # the user's __init__ may be asleep in the kernel
 
-    def _where(self) -> str:
-        """What the main thread is doing, as a traceback."""
+    def _tell_where(self) -> None:
+        """Say what the main thread is doing, as a traceback without what is the same for every child."""
         frame = sys._current_frames().get(self._main)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        stack = traceback.extract_stack(frame) if frame is not None else []
+        users = itertools.dropwhile(lambda entry: entry.filename.startswith(("<string>", _OURS)), stack)
+        if self._channel is not None:
+            self._channel.send({"where": "".join(traceback.format_list(list(users)))})
 
     def _force(self, because: str) -> None:
         self._log.warning("%s: ended by force", because)
         closer = threading.Thread(target=self.end, daemon=True)
         closer.start()
-        closer.join(_ORPHANS_CLOSE if self.is_orphan else CLOSE_PATIENCE)
+        closer.join(_ORPHANS_CLOSE if self._is_orphan else CLOSE_PATIENCE)
         self.leave()
         os._exit(TERMINATED)

@@ -23,7 +23,8 @@ def pack(name: str, plan: Any, classes: tuple[object, ...] = ()) -> bytes:
 
     Raises ConfigError for what cannot be sent to another process.
     """
-    modules = {sys.modules.get(found.__module__) for found in classes if isinstance(found, type)}
+    families = [found.__mro__ for found in classes if isinstance(found, type)]
+    modules = {sys.modules.get(found.__module__) for family in families for found in family}
     with _registering:
         by_value = [module for module in modules if module is not None and not _is_importable(module)]
         for module in by_value:

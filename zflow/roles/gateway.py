@@ -133,10 +133,12 @@ class Gateway:
         return self._follow(steps, now) if steps else steps
 
     def next_deadline(self) -> float | None:
-        times = [when for head in self._heads.values() if (when := head.next_deadline()) is not None]
-        if self.door.leaves_at is not None:
-            times.append(self.door.leaves_at)
-        return min(times) if times else None
+        due = self.door.leaves_at
+        for head in self._heads.values():
+            when = head.next_deadline()
+            if when is not None and (due is None or when < due):
+                due = when
+        return due
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
         head = self._head_of.get(link) if isinstance(link, str) else None

@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
         Raises ProtocolError when frames and sizes disagree.
         """
-        if len(self.frames) == len(self.sizes):  # the common case: nothing was cut, nothing is empty
+        if len(self.frames) == len(self.sizes) and 0 not in self.sizes:  # the common case: one frame for each
             return [frame if type(frame) is bytes else memoryview(frame) for frame in self.frames]
         remaining = iter(self.frames)
         return [_join(size, remaining) for size in self.sizes]

@@ -1,0 +1,171 @@
+"""What follows from a spec: processes, links, addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from zflow.config.plan import GatewayPlan, NodePlan, Plan, ReplicaPlan, plan_flow, plan_workers
+from zflow.config.spec import ExecutorSpec, FlowSpec
+from zflow.errors import ConfigError, TopologyError
+from zflow.executor import Executor
+from zflow.topology import Node, Topology
+
+
+class Given(Executor):
+    """An Executor to be named."""
+
+
+def flow(**options: Any) -> FlowSpec:
+    return FlowSpec.from_options(**options)
+
+
+def test_a_flow_of_one_executor_is_a_worker_and_a_gateway() -> None:
+    plan = plan_flow(flow().add(uses=Given))
+    topology = Topology([Node("executor0", ("gateway",))])
+    node = NodePlan("executor0", (ReplicaPlan("executor0/rep-0"),))
+    assert plan.topology == topology
+    assert plan.nodes == (node,)
+    assert plan.gateway == GatewayPlan("gateway", "tcp://127.0.0.1:0", topology, (node,))
+    [worker] = plan.workers
+    assert (worker.name, worker.node, worker.bind, worker.env) == ("executor0/rep-0", "executor0", None, {})
+    assert (worker.timeout_ready, worker.start_method) == (600.0, "warm")
+    assert worker.description.target is Given
+    assert worker.runtime_args == {
+        "name": "executor0/rep-0",
+        "replicas": 1,
+        "replica_id": 0,
+        "shards": 1,
+        "shard_id": 0,
+        "workspace": "",
+    }
+
+
+def test_replicas_are_multiplied_here() -> None:
+    plan = plan_flow(flow().add(uses=Given, replicas=3).add(name="last"))
+    assert [worker.name for worker in plan.workers] == [
+        *("executor0/rep-0", "executor0/rep-1", "executor0/rep-2"),
+        "last/rep-0",
+    ]
+    assert [worker.runtime_args["replica_id"] for worker in plan.workers] == [0, 1, 2, 0]
+    assert {worker.runtime_args["replicas"] for worker in plan.workers[:3]} == {3}
+    assert [len(node.replicas) for node in plan.nodes] == [3, 1]
+    assert plan.workers[0].description is plan.workers[2].description
+
+
+def test_the_executor_that_the_worker_will_build() -> None:
+    plan = plan_flow(flow(workspace="ws").add(uses=Given, uses_metas={"name": "Own Name"}))
+    executor = plan.workers[0].description.build(plan.workers[0].runtime_args)
+    assert executor.metas.name == "Own Name"
+    assert executor.runtime_args.name == "executor0/rep-0"
+    assert executor.runtime_args.workspace == "ws"
+    assert executor.runtime_args.shard_id == 0
+
+
+def test_an_external_executor_has_addresses_and_no_process() -> None:
+    spec = flow().add(host="10.0.0.5", port_in=12345, external=True).add(uses=Given)
+    plan = plan_flow(spec)
+    assert [worker.name for worker in plan.workers] == ["executor1/rep-0"]
+    assert plan.nodes[0].replicas == (ReplicaPlan("executor0/rep-0", "tcp://10.0.0.5:12345"),)
+
+
+def test_several_hosts_are_its_replicas() -> None:
+    plan = plan_flow(flow().add(host=["a.example:1", "[::1]:3"], external=True, name="far"))
+    assert plan.nodes[0].replicas == (
+        ReplicaPlan("far/rep-0", "tcp://a.example:1"),
+        ReplicaPlan("far/rep-1", "tcp://[::1]:3"),
+    )
+    assert plan.workers == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "bind"),
+    [
+        ("127.0.0.1", "tcp://127.0.0.1:12345"),
+        ("localhost", "tcp://127.0.0.1:12345"),
+        ("127.0.0.2", "tcp://127.0.0.2:12345"),
+        ("::1", "tcp://[::1]:12345"),
+    ],
+)
+def test_a_port_on_loopback_is_bound_there(host: str, bind: str) -> None:
+    plan = plan_flow(flow().add(uses=Given, host=host, port_in=12345))
+    assert plan.workers[0].bind == bind
+    assert plan.nodes[0].replicas == (ReplicaPlan("executor0/rep-0"),)  # found when its process reports it
+    gateway = plan_flow(flow(host=host, port=12345)).gateway
+    assert gateway is not None and gateway.bind == bind
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.5", "::", "example.com", "127.0.0.1.example.com"])
+def test_another_address_is_bound_only_when_that_is_said(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"executor0: binding .*loopback address .*insecure=True .*external=True"):
+        plan_flow(flow().add(uses=Given, host=host, port_in=12345))
+    with pytest.raises(ConfigError, match=r"gateway: binding .*loopback address .*insecure=True"):
+        plan_flow(flow(host=host))
+    plan = plan_flow(flow(host=host, port=1, insecure=True).add(uses=Given, host=host, port_in=12345))
+    shown = f"[{host}]" if ":" in host else host
+    assert plan.workers[0].bind == f"tcp://{shown}:12345"
+    assert plan.gateway is not None and plan.gateway.bind == f"tcp://{shown}:1"
+
+
+def test_a_host_that_nothing_binds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="executor0: host '10.0.0.5' without port_in says nothing"):
+        plan_flow(flow(insecure=True).add(uses=Given, host="10.0.0.5"))
+
+
+def test_times_are_seconds_and_for_ever_is_none() -> None:
+    plan = plan_flow(flow(timeout_ready=-1).add(uses=Given, timeout_ready=1500, timeout_send=250).add(timeout_send=-1))
+    assert plan.workers[0].timeout_ready == 1.5
+    assert plan.nodes[0].timeout_send == 0.25
+    assert plan.workers[1].timeout_ready is None
+    assert plan.nodes[1].timeout_send is None
+    assert plan.gateway is not None and plan.gateway.timeout_ready is None
+
+
+def test_delivery_options_reach_the_head_and_the_worker() -> None:
+    plan = plan_flow(flow().add(uses=Given, retries=0, idempotent=True, quiet_error=True))
+    assert (plan.nodes[0].retries, plan.nodes[0].idempotent) == (0, True)
+    assert (plan.workers[0].idempotent, plan.workers[0].quiet_error) == (True, True)
+
+
+def test_what_the_flow_says_reaches_its_processes() -> None:
+    plan = plan_flow(flow(env={"A": "1", "B": "1"}, start_method="spawn").add(env={"B": "2"}).add(start_method="warm"))
+    assert [worker.env for worker in plan.workers] == [{"A": "1", "B": "2"}, {"A": "1", "B": "1"}]
+    assert [worker.start_method for worker in plan.workers] == ["spawn", "warm"]
+    assert plan.gateway is not None
+    assert (plan.gateway.env, plan.gateway.start_method) == ({"A": "1", "B": "1"}, "spawn")
+
+
+@pytest.mark.parametrize("name", ["PYTHONHASHSEED", "LD_PRELOAD", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
+def test_variables_that_are_read_at_birth_need_a_fresh_interpreter(name: str) -> None:
+    plan = plan_flow(flow().add(env={name: "1"}).add(env={"CUDA_VISIBLE_DEVICES": "0"}))
+    assert [worker.start_method for worker in plan.workers] == ["spawn", "warm"]
+
+
+def test_an_empty_flow_is_a_gateway() -> None:
+    plan = plan_flow(flow())
+    assert plan.workers == plan.nodes == ()
+    assert plan.gateway is not None and plan.topology.last == "gateway"
+
+
+def test_faults_name_the_executor() -> None:
+    with pytest.raises(ConfigError, match=r"^encoder: no Executor class 'Givn' is known: did you mean 'Given'"):
+        plan_flow(flow().add(uses="Givn", name="encoder"))
+    with pytest.raises(TopologyError, match="needs 'nobody'"):
+        plan_flow(flow().add(uses=Given, needs="nobody"))
+
+
+def test_a_standalone_executor_is_planned_alone() -> None:
+    [worker] = plan_workers(ExecutorSpec.from_options(uses=Given, name="alone", port_in=12345))
+    assert (worker.name, worker.bind) == ("alone/rep-0", "tcp://127.0.0.1:12345")
+    with pytest.raises(ConfigError, match="insecure"):
+        plan_workers(ExecutorSpec.from_options(uses=Given, name="alone", port_in=12345, host="0.0.0.0"))
+    [worker] = plan_workers(ExecutorSpec.from_options(name="alone", port_in=1, host="0.0.0.0"), insecure=True)
+    assert worker.bind == "tcp://0.0.0.0:1"
+
+
+def test_a_plan_travels() -> None:
+    plan = plan_flow(flow().add(uses=Given, replicas=2).add(host="h", port_in=1, external=True))
+    arrived = cloudpickle.loads(cloudpickle.dumps(plan))
+    assert isinstance(arrived, Plan) and arrived == plan

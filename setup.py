@@ -18,23 +18,24 @@ def version() -> str:
     return found[1]
 
 
-CORE = [
+CORE = [  # the oldest versions with which the suite passes; there is no reason for newest ones
     "pyzmq>=26.0",  # the first wheels with libzmq 4.3.5 (25.1.2 still has 4.3.4), the version that was measured
-    "msgpack>=1.0",  # since then its limits refuse unbacked lengths and maps have str keys unless asked
+    "msgpack>=1.0.5",
     "pyyaml>=6.0",
     "click>=8.0",
     "numpy>=1.23",
     "cloudpickle>=3.0",
-    "watchfiles>=0.18",  # the reload and restart loops follow its `watch(stop_event=...)`
+    "watchfiles>=0.18",
 ]
 
 TEST = [
-    "pytest>=8.0",
-    "pytest-xdist>=3.0",
-    "hypothesis>=6.0",
+    "pytest>=9.1",  # the first whose caplog also hears loggers that do not propagate
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.100",
     "psutil>=5.9",
-    "ruff>=0.6",
-    "mypy>=1.11",
+    "click>=8.2",  # the first whose CliRunner keeps stderr apart
+    "ruff>=0.17",
+    "mypy>=2.0",
     "types-PyYAML>=6.0",
 ]
 
@@ -44,7 +45,7 @@ setup(
     name="zflow",
     version=version(),
     description="Python functions as a graph of processes over ZeroMQ: Executor, Flow, Client",
-    long_description=(HERE / "README.md").read_text("utf-8") if (HERE / "README.md").exists() else "",
+    long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -223,6 +223,13 @@ def test_the_environment_is_read_in_one_room(module):
     read = [node for node in nodes if isinstance(node, ast.Attribute) and id(node) not in written]
     words = ("os.environ", "os.environb", "os.getenv")
     assert [f"line {node.lineno}" for node in read if ast.unparse(node) in words] == []
+    assert [
+        name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "os" for name in _words(node)
+    ] == []
+
+
+def _words(node: ast.ImportFrom) -> list[str]:
+    return [alias.name for alias in node.names if alias.name in ("environ", "environb", "getenv")]
 
 
 # -- rooms -------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from zflow.config.plan import GatewayPlan, NodePlan, Plan, ReplicaPlan, plan_flow, plan_workers
+from zflow.config.plan import GatewayPlan, NodePlan, Plan, ReplicaPlan, plan_flow, plan_gateway, plan_standalone
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
@@ -157,12 +157,27 @@ def test_faults_name_the_executor() -> None:
 
 
 def test_a_standalone_executor_is_planned_alone() -> None:
-    [worker] = plan_workers(ExecutorSpec.from_options(uses=Given, name="alone", port_in=12345))
-    assert (worker.name, worker.bind) == ("alone/rep-0", "tcp://127.0.0.1:12345")
-    with pytest.raises(ConfigError, match="insecure"):
-        plan_workers(ExecutorSpec.from_options(uses=Given, name="alone", port_in=12345, host="0.0.0.0"))
-    [worker] = plan_workers(ExecutorSpec.from_options(name="alone", port_in=1, host="0.0.0.0"), insecure=True)
-    assert worker.bind == "tcp://0.0.0.0:1"
+    worker = plan_standalone(ExecutorSpec.from_options(uses=Given, port_in=12345))
+    assert (worker.name, worker.node, worker.bind) == ("Given/rep-0", "Given", "tcp://127.0.0.1:12345")
+    assert worker.description.target is Given
+    named = plan_standalone(ExecutorSpec.from_options(uses=Given, name="mine"))
+    assert (named.name, named.bind) == ("mine/rep-0", "tcp://127.0.0.1:0")
+    with pytest.raises(ConfigError, match="Given: binding .*insecure"):
+        plan_standalone(ExecutorSpec.from_options(uses=Given, host="0.0.0.0"))
+    assert (
+        plan_standalone(ExecutorSpec.from_options(host="0.0.0.0", port_in=1), insecure=True).bind == "tcp://0.0.0.0:1"
+    )
+    with pytest.raises(ConfigError, match="^replicas: .*for a Flow"):
+        plan_standalone(ExecutorSpec.from_options(uses=Given, replicas=2))
+    with pytest.raises(ConfigError, match="^external: .*for a Flow"):
+        plan_standalone(ExecutorSpec.from_options(external=True, host="h", port_in=1))
+
+
+def test_a_gateway_alone_starts_nobody() -> None:
+    spec = flow(port=1).add(external=True, host="h", port_in=1, name="far")
+    assert plan_gateway(spec) == plan_flow(spec).gateway
+    with pytest.raises(ConfigError, match="give executor1 host"):
+        plan_gateway(spec.add(uses=Given))
 
 
 def test_a_plan_travels() -> None:

@@ -85,7 +85,7 @@ def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
     os.killpg(process.pid, signal.SIGINT)
     told = process.communicate(timeout=15)[0]
     assert told.count("closing...") == 3
-    assert "Traceback" not in told
+    assert "/zflow/" not in told  # no traceback of ours: at most the script's own, interrupted before it blocks
     assert_nothing_is_left(children, before, 5)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.processes import read_until, wait_for
 from zflow.client import Client
-from zflow.config.plan import Plan, WorkerPlan
+from zflow.config.plan import Plan
 from zflow.errors import ExecutorError
 from zflow.executor import Executor, requests
 from zflow.processes import entry
@@ -178,15 +178,19 @@ def test_a_gateway_knows_what_was_known_when_it_was_born(bear: Callable[..., Bor
 
 def test_nobody_who_tells_a_plan_means_that_nobody_wants_it() -> None:
     ours, theirs = socket.socketpair()
+    script = f"import sys; from zflow.processes import entry; sys.exit(entry.run({theirs.fileno()}))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen([sys.executable, "-c", script], pass_fds=[theirs.fileno()], env=environment)
     ours.close()
-    assert entry.run(theirs.detach()) == entry.DONE
+    theirs.close()
+    assert process.wait(10.0) == entry.DONE
 
 
 # -- in the foreground -------------------------------------------------------------------------------------------------
 
 FOREGROUND = """
 import sys
-from zflow.config.plan import plan_flow, plan_workers
+from zflow.config.plan import plan_gateway, plan_standalone
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.executor import Executor, requests
 from zflow.processes import entry
@@ -220,10 +224,10 @@ class Echo(Executor):
 
 {body}
 """
-WORKER = "sys.exit(entry.serve_worker(plan_workers(ExecutorSpec.from_options(name='echo', uses=Echo, {options}))[0]))"
+WORKER = "sys.exit(entry.serve_worker(plan_standalone(ExecutorSpec.from_options(name='echo', uses=Echo, {options}))))"
 GATEWAY = """
 spec = FlowSpec.from_options().add(name='far', external=True, host='127.0.0.1', port_in={port})
-sys.exit(entry.serve_gateway(plan_flow(spec).gateway))
+sys.exit(entry.serve_gateway(plan_gateway(spec)))
 """
 
 
@@ -325,4 +329,3 @@ def test_a_gateway_to_external_executors(serve: Callable[..., Any], bear: Callab
 def test_exit_codes_are_distinct() -> None:
     codes = [entry.DONE, entry.NOT_STARTED, entry.BROKEN, TERMINATED]
     assert len(set(codes)) == len(codes)
-    assert isinstance(WorkerPlan._fields, tuple)

@@ -140,7 +140,7 @@ def test_an_orphan_whose_user_code_does_not_end_is_gone_in_time(
     told = rest(process)
     assert time.monotonic() - began < 1.0
     assert told[0] == "stop" and told[-2:] == ["close", "left"]
-    assert "its grace is over: ended by force" in told[1]
+    assert "its time is over: ended by force" in told[1]
     assert process.returncode == TERMINATED
 
 
@@ -165,6 +165,24 @@ def test_a_second_signal_ends_it_by_force(begin: Begin) -> None:
     told = rest(process)
     assert "it was asked twice: ended by force" in told[0]
     assert told[-2:] == ["close", "left"]
+    assert process.returncode == TERMINATED
+
+
+def test_so_it_does_where_user_code_has_taken_the_wake_up_descriptor(begin: Begin) -> None:
+    body = """
+    lifeline.keep(close)
+    lifeline.serve(stop)
+    signal.set_wakeup_fd(-1)
+    say("serving")
+    while True:
+        time.sleep(0.01)
+    """
+    process = begin(body)
+    read_until(process, "serving")
+    process.terminate()
+    read_until(process, "stop")
+    process.terminate()
+    assert rest(process)[-2:] == ["close", "left"]
     assert process.returncode == TERMINATED
 
 

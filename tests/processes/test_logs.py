@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from zflow.processes import logs
 from zflow.processes.logs import HINT, Log, name_process
 
 
 @pytest.fixture(autouse=True)
-def untouched_logger() -> Iterator[logging.Logger]:
+def untouched_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """The logger as a fresh process has it."""
+    monkeypatch.setattr(logs, "_process_name", "zflow")
     logger = logging.getLogger("zflow")
     before = (logger.handlers[:], logger.level, logger.propagate)
     logger.handlers, logger.propagate = [], True
@@ -74,12 +76,12 @@ def test_the_level_is_that_of_the_environment_when_the_log_is_made(
 
 
 def test_lines_of_loggers_without_a_name_carry_the_process_own(logged: Callable[[], str]) -> None:
-    Log("Flow")
+    Log("Flow").info("first")
     logging.getLogger("zflow").warning("one")
     name_process("executor0/rep-0")
     logging.getLogger("zflow").warning("two")
     pid = os.getpid()
-    assert logged() == f"zflow@{pid}[W]:one\nexecutor0/rep-0@{pid}[W]:two\n"
+    assert logged() == f"Flow@{pid}[I]:first\nzflow@{pid}[W]:one\nexecutor0/rep-0@{pid}[W]:two\n"
 
 
 def test_the_root_logger_is_never_touched(logged: Callable[[], str]) -> None:

@@ -44,7 +44,8 @@ def test_a_fresh_interpreter_is_born_and_told_of_alike(nursery: Nursery) -> None
     channel = nursery.ask_for("a", fork=False, preload=[], env={"OF_THE_TEST": "yes"})
     born = hear(nursery.channel, lambda words: words.get("child") == "a")
     assert born["because"] == "asked for"
-    assert b"OF_THE_TEST=yes" in Path(f"/proc/{born['pid']}/environ").read_bytes().split(b"\0")
+    environ = Path(f"/proc/{born['pid']}/environ")
+    wait_for(lambda: b"OF_THE_TEST=yes" in environ.read_bytes().split(b"\0"), "the interpreter to have it")
     nursery.kill(born["pid"])
     assert hear(nursery.channel, lambda words: "ended" in words) == {"ended": born["pid"], "status": -signal.SIGKILL}
     with pytest.raises(EOFError):

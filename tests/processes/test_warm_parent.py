@@ -144,7 +144,7 @@ class Looks(Executor):
             "sockets": [target for target in found.values() if target.startswith("socket:")],
             "stdin": found["0"],
             "random": [random.random(), float(numpy.random.random())],
-            "signals": {str(number): handler for number, handler in signals.items()},
+            "signals": {str(int(number)): handler for number, handler in signals.items()},
             "comm": Path("/proc/self/comm").read_text().strip(),
         }
 

@@ -32,7 +32,7 @@ def open_part(item: Part) -> Any:
     return decode_map(item.buffers()[0])
 
 
-# -- valid ---------------------------------------------------------------------------------------------------------------
+# -- valid -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vector", named(VALID))
@@ -114,7 +114,7 @@ def _array(noted: dict[str, Any]) -> Any:
     return np.array(values, "?" if noted["dtype"] == "bool" else f"<{noted['dtype']}").reshape(noted["shape"])
 
 
-# -- invalid -------------------------------------------------------------------------------------------------------------
+# -- invalid -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vector", named(INVALID))
@@ -136,7 +136,7 @@ def test_an_invalid_vector_ends_as_it_says(vector: Vector) -> None:
     assert vector["says"] in str(raised.value)
 
 
-# -- all of them ---------------------------------------------------------------------------------------------------------
+# -- all of them -------------------------------------------------------------------------------------------------------
 
 
 def test_every_kind_flag_part_and_dtype_has_a_valid_vector() -> None:

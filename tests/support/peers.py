@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import zmq
+
 from tests.support.executors import echo
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import LocalEnd, Reactor
 from zflow.drivers.sockets import is_tcp
 from zflow.roles.contract import EXECUTOR, Role
 from zflow.roles.worker import Worker
+from zflow.wire.header import Kind, Message, decode, encode
 
 ANY_PORT = "tcp://127.0.0.1:0"
 GONE_WITHIN = 5.0  # seconds until a peer that was stopped must have ended
@@ -67,6 +70,44 @@ class Served:
             raise self.failure
 
 
+class Stranger:
+    """Whoever can reach a port and says whatever it likes, on a ZeroMQ socket of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.connect(address)
+
+    def __enter__(self) -> Stranger:
+        return self
+
+    def __exit__(self, *told: object) -> None:
+        self._context.destroy(linger=0)
+
+    def say(self, *frames: bytes) -> None:
+        """Anything, behind the envelope's empty frame."""
+        self._socket.send_multipart([b"", *frames])
+
+    def tell(self, message: Message) -> None:
+        """A message, well-formed."""
+        self.say(*[bytes(frame) for frame in encode(message)])
+
+    def hear(self, timeout_ms: int = 5000) -> Message | None:
+        """The next answer; None when there is none."""
+        if not self._socket.poll(timeout_ms):
+            return None
+        return decode(self._socket.recv_multipart()[1:])
+
+    def greet(self) -> None:
+        """Be let in, with the nonce where one is asked for."""
+        self.tell(Message(Kind.HELLO))
+        answer = self.hear()
+        if answer is not None and answer.kind is Kind.CHALLENGE:
+            self.tell(Message(Kind.HELLO, extra={"nonce": answer.extra["nonce"]}))
+            answer = self.hear()
+        assert answer is not None and answer.kind is Kind.READY
+
+
 class Gate:
     """An executor function that stays in a request until it is opened; `entered` tells that it has begun one."""
 
@@ -75,7 +116,7 @@ class Gate:
         self._is_open = threading.Event()
         self.entered = threading.Event()
 
-    def __call__(self, request):  # type: ignore[no-untyped-def]
+    def __call__(self, request: Message) -> Message:
         self.entered.set()
         assert self._is_open.wait(20.0), "nobody opened the gate"
         return self._then(request)
@@ -107,18 +148,19 @@ import signal, sys, time
 from tests.support.executors import echo
 from zflow.drivers.assembly import worker_role
 from zflow.drivers.reactor import Reactor
-from zflow.roles.contract import EXECUTOR
-from zflow.documents.document_array import DocumentArray
-from zflow.wire.payload import decode_documents
 
 def answer(request):
+    if request.endpoint == "/nap":
+        print("napping", flush=True)
+        time.sleep(0.2)
     if request.endpoint == "/hang":
         print("hanging", flush=True)
-        time.sleep(60)
+        while True:
+            pass
     return echo(request)
 
 bind = sys.argv[1]
-reactor = Reactor(worker_role("child/rep-0", bind=bind, describe=dict), bind=bind, local={EXECUTOR: answer})
+reactor = Reactor(worker_role("child/rep-0", bind=bind, describe=dict), bind=bind, local={"executor": answer})
 signal.signal(signal.SIGTERM, lambda number, frame: reactor.stop())
 print(reactor.address, flush=True)
 reactor.run()
@@ -127,7 +169,10 @@ reactor.run()
 
 @contextmanager
 def served_by_child(bind: str = ANY_PORT) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A worker in a process of its own, and its address. It echoes; at ``/hang`` it says so, then stays in it."""
+    """A worker in a process of its own, and its address.
+
+    It echoes; at ``/nap`` after 0.2 s, at ``/hang`` never, because it is busy for ever. Both it says first.
+    """
     with child(SERVE, bind) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()

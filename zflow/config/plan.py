@@ -81,48 +81,76 @@ class Plan(NamedTuple):
 
 def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
-    topology = spec.topology()
-    nodes = tuple(_node(executor) for executor in spec.executors)
     local = [executor for executor in spec.executors if not executor.external]
-    workers = tuple(worker for executor in local for worker in plan_workers(executor, insecure=spec.insecure))
-    gateway = GatewayPlan(
+    gateway = _gateway(spec)
+    workers = [
+        _worker(executor, link, replica, description, bind)
+        for executor in local
+        for description, bind in [(_description(executor), _bind(executor, spec.insecure))]
+        for replica, link in enumerate(_links(executor.name, executor.replicas))
+    ]
+    return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes)
+
+
+def plan_gateway(spec: FlowSpec) -> GatewayPlan:
+    """The gateway of a Flow, alone: every Executor must run somewhere already. Raises ConfigError naming the others."""
+    local = [executor.name for executor in spec.executors if not executor.external]
+    if local:
+        raise ConfigError(
+            f"a gateway alone starts no Executors; give {', '.join(local)} host, port_in and external: true, "
+            "or start the whole Flow with `zflow flow`"
+        )
+    return _gateway(spec)
+
+
+def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan:
+    """The one process of an Executor that stands alone on a port: of loopback, and chosen by the kernel, by default.
+
+    Without a name it takes its class's. Raises ConfigError, also for options that only make sense in a Flow.
+    """
+    if spec.replicas > 1 or spec.external:
+        wrong = "replicas" if spec.replicas > 1 else "external"
+        raise ConfigError(f"{wrong}: a standalone Executor is one process, started here; this is for a Flow")
+    description = _description(spec)
+    name = spec.name or description.class_name
+    bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
+    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)
+
+
+def _gateway(spec: FlowSpec) -> GatewayPlan:
+    return GatewayPlan(
         name=GATEWAY,
         bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, spec.insecure),
-        topology=topology,
-        nodes=nodes,
+        topology=spec.topology(),
+        nodes=tuple(_node(executor) for executor in spec.executors),
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
     )
-    return Plan(workers, gateway, topology, nodes)
 
 
-def plan_workers(spec: ExecutorSpec, *, insecure: bool = False) -> tuple[WorkerPlan, ...]:
-    """The processes of one Executor, one per replica. Raises ConfigError."""
-    description = _description(spec)
-    bind = _bind(spec, insecure)
-    return tuple(
-        WorkerPlan(
-            name=link,
-            node=spec.name,
-            description=description,
-            runtime_args={
-                "name": link,
-                "replicas": spec.replicas,
-                "replica_id": replica,
-                "shards": 1,
-                "shard_id": 0,
-                "workspace": spec.workspace,
-            },
-            bind=bind,
-            env=spec.env,
-            quiet_error=spec.quiet_error,
-            idempotent=spec.idempotent,
-            timeout_ready=_seconds(spec.timeout_ready),
-            start_method=_start_method(spec.start_method, spec.env),
-        )
-        for replica, link in enumerate(_links(spec.name, spec.replicas))
+def _worker(
+    spec: ExecutorSpec, link: str, replica: int, description: ExecutorDescription, bind: str | None
+) -> WorkerPlan:
+    return WorkerPlan(
+        name=link,
+        node=spec.name,
+        description=description,
+        runtime_args={
+            "name": link,
+            "replicas": spec.replicas,
+            "replica_id": replica,
+            "shards": 1,
+            "shard_id": 0,
+            "workspace": spec.workspace,
+        },
+        bind=bind,
+        env=spec.env,
+        quiet_error=spec.quiet_error,
+        idempotent=spec.idempotent,
+        timeout_ready=_seconds(spec.timeout_ready),
+        start_method=_start_method(spec.start_method, spec.env),
     )
 
 
@@ -151,12 +179,16 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             py_modules=spec.py_modules,
         )
     except ConfigError as error:
-        raise type(error)(f"{spec.name}: {error}") from error
+        raise type(error)(f"{spec.name}: {error}" if spec.name else str(error)) from error
+
+
+def _host(spec: ExecutorSpec) -> str:
+    return spec.host if isinstance(spec.host, str) else spec.host[0]
 
 
 def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
     """Where its processes bind: a private ipc path unless a port was asked for."""
-    host = spec.host if isinstance(spec.host, str) else spec.host[0]
+    host = _host(spec)
     if spec.port_in is not None:
         return _tcp_address(host, spec.port_in, spec.name, insecure)
     if not _is_loopback(host):
@@ -190,26 +222,3 @@ def _seconds(milliseconds: int | None) -> float | None:
 def _start_method(asked: str, env: Mapping[str, str]) -> str:
     """A forked process is too late for some variables."""
     return "spawn" if any(name.startswith(_READ_AT_BIRTH) for name in env) else asked
-
-
-def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan:
-    """The one process of an Executor that stands alone on a port. Without a name it takes its class's.
-
-    Raises ConfigError, also for options that only make sense in a Flow.
-    """
-    name = spec.name or _description(replace(spec, name="executor")).class_name
-    port = 0 if spec.port_in is None else spec.port_in
-    return plan_workers(replace(spec, name=name, port_in=port, replicas=1), insecure=insecure)[0]
-
-
-def plan_gateway(spec: FlowSpec) -> GatewayPlan:
-    """The gateway of a Flow, alone: every Executor must run somewhere already. Raises ConfigError naming the others."""
-    local = [executor.name for executor in spec.executors if not executor.external]
-    if local:
-        raise ConfigError(
-            f"a gateway alone starts no Executors; give {', '.join(local)} host, port_in and external: true, "
-            "or start the whole Flow with `zflow flow`"
-        )
-    plan = plan_flow(spec)
-    assert plan.gateway is not None
-    return plan.gateway

@@ -40,7 +40,6 @@ Made = TypeVar("Made")
 _NONE = type(None)
 _STRING = frozenset((str, _NONE))
 _KINDS = {
-    "text": _STRING,
     "uri": _STRING,
     "mime_type": _STRING,
     "modality": _STRING,
@@ -147,6 +146,15 @@ class _Reader:
         if type(body) is not dict:
             raise ProtocolError(f"{where or 'the body'} is a {type(body).__name__} instead of a map")
         table = Columns(_ids(body, where))
+        if "text" in body:
+            _check_column(body["text"], f"{where}text", table.count, _STRING)
+            table.values["text"] = body["text"]
+        if len(body) > 2 + len(table.values):  # most documents have an id and a text, and nothing else
+            self._other_columns(table, body, where, depth)
+        return table
+
+    def _other_columns(self, table: Columns, body: dict[Any, Any], where: str, depth: int) -> None:
+        """All but ids and texts, in the order in which their buffers come."""
         for name, kinds in _KINDS.items():
             if name in body:
                 column = body[name]
@@ -161,7 +169,6 @@ class _Reader:
         for name in NESTED:
             if name in body:
                 table.nested[name] = self._nested(body[name], f"{where}{name}", table.count, depth)
-        return table
 
     def _blobs(self, column: list[Any], where: str) -> list[Any]:
         return [self._outside(value, where) if type(value) is int else value for value in column]

@@ -31,6 +31,7 @@ _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer with
 _BURST = 64  # messages read from one socket before the others are looked at
 _DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
 _FAREWELL_MS = 200
+_LONGEST = 3600.0  # seconds of one sleep; poll counts milliseconds in 31 bits, and a caller's budget may be years
 
 
 class _WayOut:
@@ -68,6 +69,7 @@ class Carrier:
         self._context.max_sockets = 65_535  # two per way out; the default of 1,023 is soon reached
         self._watched: list[tuple[Any, int]] = []
         self._is_dense = False
+        self._expects_many = False
         self._readers: dict[Any, Callable[[], None]] = {}
         self._front: zmq.Socket[bytes] | None = None
         self._front_over_tcp = False
@@ -95,9 +97,9 @@ class Carrier:
         due = self.next_due()
         if until is not None and (due is None or until < due):
             due = until
-        timeout = -1 if due is None else 0 if due <= now else int((due - now) * 1000) + 1
-        ready = poll(self._watched, timeout)
-        self._is_dense = clock() - now < _DENSE
+        ready = self._sleep(None if due is None else due - now)
+        self._is_dense = self._expects_many or clock() - now < _DENSE
+        self._expects_many = False
         for source, _ in ready:
             reader = self._readers.get(source)
             if reader is not None:  # an earlier one of this round may have closed it
@@ -116,6 +118,10 @@ class Carrier:
             dial_at = min(way_out.dial_at for way_out in self._undialled)
             return dial_at if due is None else min(due, dial_at)
         return due
+
+    def expect_many(self) -> None:
+        """Nobody has looked for a while: the next turn reads everything that waits, a cancel behind what it cancels."""
+        self._expects_many = True
 
     def deliver(self, link: Link, message: Message) -> None:
         """A local end says `message`."""
@@ -145,8 +151,8 @@ class Carrier:
         """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""
         for way_out in self._ways_out.values():
             if way_out.socket is not None and way_out.heard:
-                self._send_out(way_out, Message(Kind.DRAINED))
                 way_out.socket.setsockopt(zmq.LINGER, max(linger_ms, _FAREWELL_MS))
+                self._send_out(way_out, Message(Kind.DRAINED))
             self._hang_up(way_out)
         if self._front is not None:
             self._front.setsockopt(zmq.LINGER, linger_ms)
@@ -155,6 +161,16 @@ class Carrier:
             self._front = None
         self._readers.clear()
         self._context.term()
+
+    def _sleep(self, seconds: float | None) -> list[Any]:
+        """Until something can be read, at most `seconds`: what can be read."""
+        if seconds is None or seconds > _LONGEST:
+            seconds = _LONGEST
+        if self._watched:
+            ready: list[Any] = poll(self._watched, int(seconds * 1000) + 1 if seconds > 0 else 0)
+            return ready
+        time.sleep(max(0.0, seconds))  # with nothing to watch, pyzmq would return at once
+        return []
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -206,7 +222,7 @@ class Carrier:
                 return
 
     def _may_go_on(self, current: zmq.Socket[bytes] | None, read: zmq.Socket[bytes]) -> bool:
-        """Whether another message can be read at once. What arrived alone is followed by nothing: the poll will tell."""
+        """Whether another message can be read at once. What arrived alone is followed by none: the poll will tell."""
         return self._is_dense and current is read and sockets.has_input(read)
 
     def _deliver(self, link: Link, frames: list[Any]) -> None:

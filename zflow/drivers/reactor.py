@@ -2,7 +2,8 @@
 
 `stop` may be called from a signal handler or another thread: it only writes to a pipe that the loop watches. On the
 main thread signals themselves are written to that pipe by the interpreter: one that arrives just before the loop
-goes to sleep would otherwise be handled only when something else wakes it.
+goes to sleep would otherwise be handled only when something else wakes it. Where somebody has the interpreter write
+signals elsewhere already, that is left as it is: whoever reads them there calls `stop`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Reactor:
         self._role = role
         self._local = dict(local or {})
         self._grace = grace
-        self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_in, self._wake_out = os.pipe()
+        for descriptor in (self._wake_in, self._wake_out):
+            os.set_blocking(descriptor, False)
         self._is_asked_to_stop = False
         self._stop_at: float | None = None
         self._carrier.add_reader(self._wake_in, self._wake)
@@ -59,20 +62,21 @@ class Reactor:
     def run(self) -> None:
         """Serve until stopped and drained, then close every socket."""
         carrier = self._carrier
-        on_main_thread = threading.current_thread() is threading.main_thread()
-        previous = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False) if on_main_thread else -1
+        hears_signals = self._hear_signals()
         try:
             while not self._is_done():
                 carrier.turn(0.0 if carrier.asked else self._stop_at)
                 if carrier.asked:
                     request = carrier.asked.popleft()
                     carrier.deliver("executor", self._local["executor"](request))
+                    carrier.expect_many()
         finally:
-            if on_main_thread:
-                signal.set_wakeup_fd(previous)
+            if hears_signals:
+                signal.set_wakeup_fd(-1)
             carrier.close(_LINGER_MS)
             os.close(self._wake_in)
-            os.close(self._wake_out)
+            wake_out, self._wake_out = self._wake_out, -1  # a late `stop` must not write to who gets the number next
+            os.close(wake_out)
 
     def stop(self, grace: float | None = None) -> None:
         """Begin to drain: take no more work, finish what there is within `grace` seconds, then let `run` return."""
@@ -83,6 +87,15 @@ class Reactor:
             os.write(self._wake_out, b"!")
         except OSError:
             pass  # stopped already, or the pipe is full of earlier calls: either way the loop knows
+
+    def _hear_signals(self) -> bool:
+        """Have signals written to the pipe, if this is the thread that gets them and nobody else has asked for them."""
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        previous = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
+        if previous != -1:
+            signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
+        return previous == -1
 
     def _wake(self) -> None:
         os.read(self._wake_in, 4096)

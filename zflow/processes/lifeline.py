@@ -66,6 +66,8 @@ class Lifeline:
         self._main = threading.main_thread().ident or 0
         self._own_signals = 0
         self._signals_seen = 0
+        self._signals_handled = 0
+        self._because = "its time is over"
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -126,7 +128,9 @@ class Lifeline:
         signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.ask()
+        """Python's half. It comes late, but also where user code has taken the wake-up descriptor for itself."""
+        self._signals_handled += 1
+        self._count(self._signals_handled)
         if self._stop is None and not self._is_ending:
             raise SystemExit(TERMINATED)  # there is nothing to drain yet: leave the user's __init__
 
@@ -142,8 +146,6 @@ class Lifeline:
                 poll.register(source, select.POLLIN)
         ready: list[int | None] = [channel]  # words may have come with the plan
         while True:
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._force("its grace is over")
             if self._wake_in.fileno() in ready:
                 self._read_signals()
             if channel is not None and channel in ready and not self._hear_supervisor():
@@ -151,17 +153,23 @@ class Lifeline:
             if parent is not None and parent in ready:
                 poll.unregister(parent)
                 self._be_orphan()
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._end_by_force()
             left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
             ready = [source for source, _ in poll.poll(left)]
 
     def _read_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._signals_seen += sum(number in self._ending_signals for number in self._wake_in.recv(512))
-        asked_for = self._signals_seen - self._own_signals
-        if asked_for > 0:
+        self._count(self._signals_seen)
+
+    def _count(self, signals: int) -> None:
+        """Once is a wish, twice is an order."""
+        if signals > self._own_signals:
             self.ask()
-        if asked_for > 1:
-            self._force("it was asked twice")
+        if signals > self._own_signals + 1:
+            self._because = "it was asked twice"
+            self._must_end_within(0.0)
 
     def _hear_supervisor(self) -> bool:
         """Hear what it says. False when there will be no more of it."""
@@ -197,8 +205,8 @@ class Lifeline:
         if self._channel is not None:
             self._channel.send({"where": "".join(traceback.format_list(list(users)))})
 
-    def _force(self, because: str) -> None:
-        self._log.warning("%s: ended by force", because)
+    def _end_by_force(self) -> None:
+        self._log.warning("%s: ended by force", self._because)
         closer = threading.Thread(target=self.end, daemon=True)
         closer.start()
         closer.join(_ORPHANS_CLOSE if self._is_orphan else CLOSE_PATIENCE)

@@ -9,24 +9,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from functools import cached_property
 
 from zflow.config.environment import log_level
 
 _ROOT = "zflow"
 _SILENT = logging.CRITICAL + 1
 _LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "E"}
+_process_name = _ROOT
 HINT = ' add "--quiet-error" to suppress the exception details'
 
 
 class PeerFormatter(logging.Formatter):
     """``name@pid[letter]:text``, then, for an exception, how to be spared its details, and the details."""
 
-    def __init__(self, process_name: str) -> None:
-        super().__init__()
-        self.process_name = process_name
-
     def format(self, record: logging.LogRecord) -> str:
-        name = record.name.partition(".")[2] or self.process_name
+        name = record.name.partition(".")[2] or _process_name
         letter = _LETTERS.get(record.levelno, record.levelname[:1])
         line = f"{name}@{record.process}[{letter}]:{record.getMessage()}"
         if record.exc_info and record.exc_info[0] is not None:
@@ -53,12 +51,18 @@ class Log:
     """
 
     def __init__(self, name: str, *, quiet: bool = False, quiet_error: bool = False, level: str | None = None) -> None:
-        _stand_ready()
+        self.name = name
         self.level = level or log_level()
         self.quiet = quiet
         self.quiet_error = quiet_error
-        self._logger = logging.Logger(f"{_ROOT}.{name}", _SILENT if quiet else self.level)
-        self._logger.parent = logging.getLogger(_ROOT)
+
+    @cached_property
+    def _logger(self) -> logging.Logger:
+        """Made when there is something to say: most processes never do, and what they do not touch they share."""
+        stand_ready()
+        made = logging.Logger(f"{_ROOT}.{self.name}", _SILENT if self.quiet else self.level)
+        made.parent = logging.getLogger(_ROOT)
+        return made
 
     def debug(self, text: str, *values: object) -> None:
         self._logger.debug(text, *values)
@@ -79,16 +83,16 @@ class Log:
 
 def name_process(name: str) -> None:
     """This process is one peer: `name` stands on the lines of loggers that have no name of their own."""
-    for handler in _stand_ready():
-        handler.setFormatter(PeerFormatter(name))
+    global _process_name
+    _process_name = name
 
 
-def _stand_ready() -> list[_Stderr]:
+def stand_ready() -> None:
+    """Give the logger ``zflow`` a handler, if it has none."""
     root = logging.getLogger(_ROOT)
     if not root.handlers:
         handler = _Stderr()
-        handler.setFormatter(PeerFormatter(_ROOT))
+        handler.setFormatter(PeerFormatter())
         root.addHandler(handler)
         root.setLevel(log_level())
         root.propagate = False
-    return [handler for handler in root.handlers if isinstance(handler, _Stderr)]

@@ -12,6 +12,7 @@ not forked}``, the same without a pid when there is no child, and ``{"ended": pi
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import os
@@ -26,11 +27,12 @@ from zflow.config import environment
 from zflow.processes import socket_directory
 from zflow.processes.channel import Channel, Words, parent_descriptor
 from zflow.processes.interpreter import command
+from zflow.processes.logs import stand_ready
 
 FAREWELL = 0.8  # seconds between SIGTERM and SIGKILL for the children of a dead supervisor
-_LIBRARIES = ("cloudpickle", "zflow.processes.entry")
 _TASKS = "/proc/self/task"
 _DESCRIPTORS = "/dev/fd"
+_ENTRY = "zflow.processes.entry"
 _LOOK_AGAIN_MS = 500
 
 
@@ -157,7 +159,8 @@ class WarmParent:
 
 def warm_up(modules: Sequence[str]) -> None:
     """Import what the children need. What cannot be imported here will say so where it is used."""
-    missing = [name for name in (*_LIBRARIES, *modules) if name not in sys.modules]
+    _learn_the_part()
+    missing = [name for name in modules if name not in sys.modules]
     for name in missing:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -170,6 +173,15 @@ def warm_up(modules: Sequence[str]) -> None:
         os.waitpid(pid, 0)
 
 
+@functools.cache
+def _learn_the_part() -> None:
+    """Import what every child needs, and run it. Fresh interpreters need neither, and need not wait for it."""
+    importlib.import_module(_ENTRY)
+    stand_ready()
+    with contextlib.suppress(Exception):  # what it saves is worth nothing against a Flow that does not start
+        importlib.import_module("zflow.processes.rehearsal").rehearse()
+
+
 def why_not_to_fork() -> str:
     """The reason why a fork would be unsafe here; empty when it is safe."""
     try:
@@ -180,9 +192,8 @@ def why_not_to_fork() -> str:
 
 
 def _live(channel: int) -> int:
-    from zflow.processes import entry  # only where children are forked: it brings zmq, msgpack and all of zflow
-
-    return entry.run(channel)
+    code: int = importlib.import_module(_ENTRY).run(channel)
+    return code
 
 
 def _execute(name: str, channel: int, env: dict[str, str]) -> int:
@@ -190,7 +201,7 @@ def _execute(name: str, channel: int, env: dict[str, str]) -> int:
     import subprocess  # 8 ms that a fork need not wait for
 
     child = subprocess.Popen(
-        command("zflow.processes.entry", "run", channel, name),
+        command(_ENTRY, "run", channel, name),
         pass_fds=(channel,),
         stdin=subprocess.DEVNULL,
         env=environment.with_changes(env),

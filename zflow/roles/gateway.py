@@ -171,7 +171,7 @@ class Gateway:
             except InvalidRequest as error:
                 return [(link, failure(message.call_id, error, not_started=True))]
         self._walks[key] = walk
-        documents = [part._replace(label=GATEWAY) for part in message.parts if part.kind == DOCUMENTS]
+        documents = [_labelled(part, GATEWAY) for part in message.parts if part.kind == DOCUMENTS]
         return self._follow(self._ended(walk, GATEWAY, documents, now), now)
 
     def _ended(self, walk: _Walk, name: str, documents: list[Part], now: float) -> Steps:
@@ -214,14 +214,11 @@ class Gateway:
     def _follow(self, steps: Steps, now: float) -> Steps:
         """Take out what heads answer to this gateway and go on with it, until only what leaves remains."""
         leaving: Steps = []
-        at = 0
-        while at < len(steps):
-            link, message = steps[at]
-            at += 1
-            if link == _UP:
-                steps += self._settle(message, now)
+        for step in steps:  # which grows while it is walked
+            if step[0] == _UP:
+                steps += self._settle(step[1], now)
             else:
-                leaving.append((link, message))
+                leaving.append(step)
         return leaving
 
     def _settle(self, outcome: Message, now: float) -> Steps:
@@ -236,7 +233,7 @@ class Gateway:
         documents = []
         for part in outcome.parts:
             if part.kind == DOCUMENTS:
-                documents.append(part._replace(label=name))
+                documents.append(_labelled(part, name))
             elif part.kind == RESULTS:
                 walk.results.append(part)
         return self._ended(walk, name, documents, now)
@@ -283,6 +280,10 @@ class Gateway:
 
     def _status(self) -> dict[str, Any]:
         return {"inflight": len(self._walks), "queued": 0}
+
+
+def _labelled(part: Part, label: str) -> Part:
+    return part if part.label == label else Part(part.kind, label, part.shard, part.sizes, part.frames)
 
 
 def _checked_target(pattern: Any) -> re.Pattern[str]:

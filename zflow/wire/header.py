@@ -66,17 +66,16 @@ _UNDERSTOOD = frozenset({"target"})  # must-understand keys ("!key") that this v
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
-    **{"credit": int, "code": int, "nodes": list},
+    **{"credit": int, "code": int, "sent": int, "nodes": list, "partial": bool},
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}
-_PARTS_OF = {
-    Kind.REQUEST: (DOCUMENTS, PARAMETERS),
-    Kind.REPLY: (DOCUMENTS, RESULTS),
-    Kind.PARTIAL: (DOCUMENTS, RESULTS),
-    **dict.fromkeys((Kind.FAILURE, Kind.STATUS, Kind.DESCRIPTION), (DETAILS,)),
+_PARTS_OF = {  # by number: an IntEnum is hashed in Python, on every look-up
+    **dict.fromkeys((int(Kind.REPLY), int(Kind.PARTIAL)), (DOCUMENTS, RESULTS)),
+    **dict.fromkeys((int(Kind.FAILURE), int(Kind.STATUS), int(Kind.DESCRIPTION)), (DETAILS,)),
+    int(Kind.REQUEST): (DOCUMENTS, PARAMETERS),
 }
-_CALLED = frozenset({Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL})
+_CALLED = frozenset(map(int, (Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL)))
 _PROBE_FROM = 512  # bytes of a header from which its structure is proved complete before anything is built
 
 
@@ -155,8 +154,6 @@ def decode(frames: Sequence[Buffer]) -> Message:
     """
     if not frames:
         raise ProtocolError("no header frame")
-    if len(frames) > MAX_FRAMES:
-        raise ProtocolError(f"{len(frames)} frames; at most {MAX_FRAMES} are allowed")
     fields = _unpack(frames[0])
     if type(fields) is not list or not fields:
         raise ProtocolError("the header is not an array")
@@ -173,6 +170,8 @@ def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
         raise UnsupportedRequest(f"protocol version {fields[0]!r:.40}; this peer speaks version {VERSION}")
     if len(fields) < 8:  # later versions may append places; what is there must be complete
         raise ProtocolError(f"the header has {len(fields)} places instead of 8")
+    if len(frames) > MAX_FRAMES:  # of more, the driver may have kept only the first
+        raise ProtocolError(f"a message of more frames than the at most {MAX_FRAMES} that are allowed")
     _, number, call_id, endpoint, budget, flags, layout, extra = fields[:8]
     if call_id != b"" and not _is_id(call_id):
         raise ProtocolError(f"the call id is not {CALL_ID} bytes, or none")
@@ -191,7 +190,7 @@ def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
         _check_extra(extra)
     if flags & _CONTRADICTION == _CONTRADICTION:
         raise ProtocolError("flags say both that the request may have run and that it has not")
-    if not call_id and kind in _CALLED:
+    if not call_id and number in _CALLED:
         raise ProtocolError(f"a {kind.name} without a call id")
     if layout or len(frames) > 1:
         parts = split(_checked_layout(layout, kind), frames[1:])
@@ -245,12 +244,14 @@ def _check_extra(extra: dict[Any, Any]) -> None:
         if type(key) is not str or len(key) > MAX_LABEL:
             raise ProtocolError(f"header key {key!r:.40} is not a short string")
         expected = _EXTRA_TYPES.get(key)
-        if expected is not None and not (_is_id(value) if expected is bytes else type(value) is expected):
-            wanted = f"{CALL_ID} bytes" if expected is bytes else f"of type {expected.__name__}"
-            raise ProtocolError(f"header key {key!r} is not {wanted}")
-        if key[:1] == "!" and key[1:] not in _UNDERSTOOD:
+        if expected is not None:
+            if not (_is_id(value) if expected is bytes else type(value) is expected):
+                wanted = f"{CALL_ID} bytes" if expected is bytes else f"of type {expected.__name__}"
+                raise ProtocolError(f"header key {key!r} is not {wanted}")
+        elif key[:1] == "!" and key[1:] not in _UNDERSTOOD:
             raise UnsupportedRequest(f"this peer does not understand {key!r:.60}, which the message says it must")
-    _check_depth(extra, MAX_DEPTH - 1)
+        if type(value) in (dict, list):
+            _check_depth(value, MAX_DEPTH - 2)
 
 
 def _check_depth(value: Any, left: int) -> None:
@@ -265,7 +266,7 @@ def _checked_layout(layout: Any, message_kind: Kind) -> list[tuple[int, str, int
     if type(layout) is not list or len(layout) > MAX_PARTS:
         raise ProtocolError(f"layout is not an array of at most {MAX_PARTS} parts")
     total = 0
-    allowed = _PARTS_OF.get(message_kind, ())
+    allowed = _PARTS_OF.get(int(message_kind), ())
     singles = 0
     for entry in layout:
         if type(entry) is not list or len(entry) < 4:

@@ -40,11 +40,11 @@ class _Session:
 
     def __init__(self, config: pytest.Config) -> None:
         self.mark = secrets.token_hex(8)
-        outer = tempfile.gettempdir()
+        outer = os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # set by the session above, with xdist
         self.folder = Path(tempfile.mkdtemp(prefix="zt-", dir=outer))  # short: socket paths have 107 bytes
         os.environ[_MARK] = self.mark
         os.environ["TMPDIR"] = str(self.folder)
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)  # tmp_path stays where pytest would put it
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = outer  # tmp_path stays where pytest would put it
         tempfile.tempdir = None
         capture = config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
@@ -78,16 +78,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What no single test can be blamed for: grandchildren, and what wider fixtures left."""
-    own = session.config.stash[_session]
-    survivors = own.survivors()
-    if survivors:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"\nprocesses that outlived the tests: {'; '.join(_told(process) for process in survivors)}")
-        _end(survivors)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -156,6 +146,17 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         _blame(left, left_directories)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nobody_outlives_the_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What no single test can be blamed for: grandchildren, and what wider fixtures left. Told with the last test."""
+    yield
+    survivors = request.config.stash[_session].survivors()
+    if survivors:
+        told = "; ".join(_told(process) for process in survivors)
+        _end(survivors)
+        pytest.fail(f"processes that outlived the tests of this session: {told}")
+
+
 def _blame(pids: set[int], directories: set[Path]) -> None:
     """Give them the time to go, then fail and clear away what stayed."""
     processes = []
@@ -205,7 +206,7 @@ def _end(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(processes, timeout=_GONE_WITHIN)
+    psutil.wait_procs(processes, timeout=0.5)  # an orphan may stay a zombie for ever where nobody reaps
 
 
 # -- fixtures ----------------------------------------------------------------------------------------------------------

@@ -21,11 +21,7 @@ def test_add_returns_a_new_flow_and_leaves_this_one() -> None:
 
 
 def test_the_written_out_signature_of_add_has_every_option_and_no_other() -> None:
-    written = [
-        item.name
-        for item in inspect.signature(Flow.add).parameters.values()
-        if item.kind is item.KEYWORD_ONLY
-    ]
+    written = [item.name for item in inspect.signature(Flow.add).parameters.values() if item.kind is item.KEYWORD_ONLY]
     declared = [option.name for option in options_of(ExecutorSpec)]
     assert sorted(written) == sorted(declared)
 

@@ -122,6 +122,10 @@ class Executor:
         endpoints = self._zflow.endpoints
         return endpoints.get(on) or endpoints.get(DEFAULT)
 
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Everything it answers, by endpoint; ``/default`` answers the rest."""
+        return dict(self._zflow.endpoints)
+
     def close(self) -> None:
         """Called once when the Executor's process ends, or its ``with`` block. For subclasses to override."""
 

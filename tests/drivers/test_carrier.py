@@ -776,5 +776,3 @@ def _answering(hostile: zmq.Socket[bytes], answers: Iterator[bytes | None]) -> I
     finally:
         stop.set()
         thread.join()
-
-

@@ -97,9 +97,7 @@ def test_yaml_with_an_unknown_key_names_file_line_and_the_nearest(tmp_path: Path
 
 def test_a_class_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "executor.yml").write_text("jtype: Absent\nmetas:\n  py_modules: [module_of_mine.py]\n")
-    (tmp_path / "module_of_mine.py").write_text(
-        "from zflow import Executor\nclass Present(Executor):\n    pass\n"
-    )
+    (tmp_path / "module_of_mine.py").write_text("from zflow import Executor\nclass Present(Executor):\n    pass\n")
     with pytest.raises((StartError, ConfigError), match="Absent"):
         with Flow(quiet=True).add(uses=str(tmp_path / "executor.yml"), name="wrong"):
             pass

@@ -14,7 +14,8 @@ class MyExecutor(Executor):
         self.parameter_1 = parameter_1
         self.parameter_2 = parameter_2
         print(
-            f' \\nparameter_1: {parameter_1}\\nparameter_2: {parameter_2}\\nmetas: {self.metas}\\nrequests: {self.requests}'
+            f' \\nparameter_1: {parameter_1}\\nparameter_2: {parameter_2}'
+            f'\\nmetas: {self.metas}\\nrequests: {self.requests}'
         )
 
     @requests(on='/default')
@@ -30,8 +31,7 @@ class MyExecutor(Executor):
         pass
 
 
-exec_yaml = """ 
-jtype: MyExecutor
+exec_yaml = """ \njtype: MyExecutor
 with:
   parameter_1: static_parameter_1
   parameter_2: static_parameter_2

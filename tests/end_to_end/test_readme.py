@@ -59,4 +59,3 @@ def test_modules_that_the_walk_names_exist() -> None:
     assert len(named) > 15
     for path in named:
         assert (ROOT / path).exists(), path
-

@@ -31,6 +31,7 @@ def test_it_sees_our_modules_and_ends_with_the_functions_exit_code(
 ) -> None:
     folder = tmp_path / "a 'quoted' \"folder\" {with} \\ braces"
     folder.mkdir()
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])  # what is no text, no import looks at
     done = run(folder, monkeypatch)
     assert done.returncode == 7, done.stderr
     assert done.stdout.startswith("3 ['-c', 'a label']")

@@ -29,7 +29,7 @@ channel = Channel.of_descriptor(int(sys.argv[1])) if len(sys.argv) > 1 else None
 lifeline = Lifeline(channel, Log("me"), hear=lambda words: say("heard", words),
                     leave=lambda: say("left"))
 stopped = threading.Event()
-def stop():
+def stop(grace):
     say("stop")
     stopped.set()
 def close():
@@ -213,6 +213,36 @@ def test_a_close_that_hangs_is_given_up(begin: Begin, ends: tuple[Channel, socke
     assert time.monotonic() - began < 0.2 + 2.0 + 1.0
     assert told.count("close") == 1 and told[-1] == "left"
     assert process.returncode == TERMINATED
+
+
+def test_a_signal_while_it_closes_changes_nothing(begin: Begin) -> None:
+    body = """
+    def slowly():
+        say("closing")
+        time.sleep(0.3)
+        close()
+    lifeline.keep(slowly)
+    lifeline.end()
+    say("done")
+    """
+    process = begin(body)
+    read_until(process, "closing")
+    process.terminate()
+    assert rest(process) == ["close", "done"]
+    assert process.returncode == 0
+
+
+def test_what_stops_it_is_told_how_long_there_is(begin: Begin, ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    body = """
+    lifeline.serve(lambda grace: (say("grace", grace), stopped.set()))
+    say("serving")
+    stopped.wait(20)
+    """
+    process = begin(body, theirs)
+    read_until(process, "serving")
+    channel.send({"stop": 7.5})
+    assert rest(process) == ["grace 7.5"]
 
 
 def test_close_runs_once_however_many_ask(begin: Begin) -> None:

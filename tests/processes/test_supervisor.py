@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -330,6 +331,30 @@ def test_one_that_hangs_when_it_starts_again_is_killed_and_tried_again(
     wait_for(lambda: lines(notes).count("made") == 3 and is_ready(supervised, "executor0/rep-0"), "the third one")
     assert supervised.status()[0].restarts == 2
     assert "time.sleep(60)" in logged()
+
+
+def test_a_lack_of_descriptors_delays_a_restart_and_ends_nothing(
+    supervise: Supervise, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    supervised = supervise(Witness, replicas=2)
+    untouched = pid_of(supervised, "executor0/rep-1")
+    socketpair, refusals = socket.socketpair, 2
+
+    def scarce() -> tuple[socket.socket, socket.socket]:
+        nonlocal refusals
+        refusals -= 1
+        if refusals >= 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return socketpair()
+
+    monkeypatch.setattr("zflow.processes.nursery.socket.socketpair", scarce)
+    before = pid_of(supervised, "executor0/rep-0")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: is_ready(supervised, "executor0/rep-0", not_pid=before), "the next incarnation")
+    assert supervised.status()[0].restarts == 3
+    assert pid_of(supervised, "executor0/rep-1") == untouched
+    assert logged().count("executor0/rep-0 could not be started: [Errno 24] Too many open files") == 2
 
 
 def test_the_end_of_the_warm_parent_ends_its_children_and_all_are_replaced(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,11 +148,16 @@ class Looks(Executor):
             "random": [random.random(), float(numpy.random.random())],
             "signals": {str(int(number)): handler for number, handler in signals.items()},
             "comm": Path("/proc/self/comm").read_text().strip(),
+            "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
         }
 
 
 def test_children_share_neither_descriptors_nor_chance(supervise: Supervise, ask: Ask) -> None:
-    supervised = supervise(Looks, replicas=3, port_in=0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        supervised = supervise(Looks, replicas=3, port_in=0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     told = {}
     for address in supervised._directory.all().values():
         told.update(ask(address))
@@ -162,12 +169,41 @@ def test_children_share_neither_descriptors_nor_chance(supervise: Supervise, ask
         assert len({answer["random"][which] for answer in told.values()}) == 3
     for name, answer in told.items():
         assert answer["stdin"] == os.devnull
+        assert answer["blocked"] == []
         assert answer["comm"] == name[:15]
         assert answer["signals"] == {
             str(int(signal.SIGINT)): repr(signal.SIG_IGN),
             str(int(signal.SIGCHLD)): repr(signal.SIG_DFL),
             str(int(signal.SIGHUP)): repr(signal.SIG_DFL),
         }
+
+
+class LeavesInOrder(Executor):
+    def __init__(self, notes: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.notes = notes
+        self.closed = threading.Event()
+        atexit.register(self.note, "atexit")
+        threading.Thread(target=lambda: (self.closed.wait(), time.sleep(0.1), self.note("thread"))).start()
+        print("unfinished line", end="")
+
+    def note(self, what: str) -> None:
+        with open(self.notes, "a") as notes:
+            notes.write(f"{what}\n")
+
+    def close(self) -> None:
+        self.note("close")
+        self.closed.set()
+
+
+@pytest.mark.parametrize("start_method", ["warm", "spawn"])
+def test_a_process_ends_as_an_interpreter_does(
+    supervise: Supervise, tmp_path: Path, capfd: pytest.CaptureFixture[str], start_method: str
+) -> None:
+    notes = tmp_path / "notes"
+    supervise(LeavesInOrder, uses_with={"notes": str(notes)}, start_method=start_method).close()
+    assert notes.read_text().split() == ["close", "thread", "atexit"]
+    assert "unfinished line" in capfd.readouterr().out
 
 
 # -- nobody outlives the Flow ------------------------------------------------------------------------------------------

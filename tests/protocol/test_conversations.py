@@ -45,6 +45,7 @@ def worker(setup: dict[str, Any]) -> Worker:
         boot=an_id(setup["boot"]),
         credit=setup.get("credit", 4),
         new_nonce=ids(setup["nonces"]) if "nonces" in setup else None,
+        idempotent=setup.get("idempotent", []),
         describe=lambda: describes,
     )
 

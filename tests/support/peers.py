@@ -146,8 +146,9 @@ def child(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 SERVE = """
 import signal, sys, time
 from tests.support.executors import echo
-from zflow.drivers.assembly import worker_role
+from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import Reactor
+from zflow.roles.worker import Worker
 
 def answer(request):
     if request.endpoint == "/nap":
@@ -159,8 +160,8 @@ def answer(request):
             pass
     return echo(request)
 
-bind = sys.argv[1]
-reactor = Reactor(worker_role("child/rep-0", bind=bind, describe=dict), bind=bind, local={"executor": answer})
+worker = Worker("child/rep-0", boot=new_id(), new_nonce=new_id)
+reactor = Reactor(worker, bind=sys.argv[1], local={"executor": answer})
 signal.signal(signal.SIGTERM, lambda number, frame: reactor.stop())
 print(reactor.address, flush=True)
 reactor.run()

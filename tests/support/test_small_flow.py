@@ -248,9 +248,11 @@ class Run:
     def _disturb(self, mishap: Mishap, kind: Kind) -> None:
         if mishap.what == "delay":
             self.network.delay(mishap.lasts, kind=kind)
-        elif mishap.what == "duplicate":
+        elif mishap.what == "duplicate" and kind is not Kind.FAILURE:
+            # A connection duplicates nothing. A refusal that came twice would pass for the answer to a second attempt
+            # that the first one has caused on the same connection, since attempts have no numbers.
             self.network.duplicate(kind=kind)
-        else:
+        elif mishap.what == "reorder":
             self.network.reorder(kind=kind)
 
     def _harm(self, link: str, what: str) -> None:
@@ -316,9 +318,9 @@ def test_every_request_has_exactly_one_outcome_whatever_happens(story):
 
 
 @pytest.mark.full
-@pytest.mark.time_limit(600)
+@pytest.mark.time_limit(300)
 @given(stories())
-@settings(max_examples=20_000)
+@settings(max_examples=5_000)
 def test_every_request_has_exactly_one_outcome_in_very_many_stories(story):
     run = Run(story)
     run.happen()

@@ -149,7 +149,7 @@ class _Reader:
         if "text" in body:
             _check_column(body["text"], f"{where}text", table.count, _STRING)
             table.values["text"] = body["text"]
-        if len(body) > 2 + len(table.values):  # most documents have an id and a text, and nothing else
+        if len(body) > 1 + ("id" in body) + len(table.values):  # most documents have an id and a text, and nothing else
             self._other_columns(table, body, where, depth)
         return table
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import platform
+from collections.abc import Callable, Sequence
 
 from zflow.config.plan import NodePlan
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
+from zflow.executor import Executor
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
@@ -33,9 +34,17 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
     return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
 
 
-def worker_role(name: str, *, bind: str, describe: Callable[[], Mapping[str, Any]]) -> Worker:
-    """A worker whose front door is at `bind`."""
-    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), describe=describe)
+def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:
+    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves."""
+    endpoints = [
+        {"name": on, "idempotent": idempotent or endpoint.idempotent}
+        for on, endpoint in Executor.endpoints(executor).items()  # of the base class: users may use the name
+    ]
+    repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
+    if idempotent or len(repeatable) == len(endpoints) > 0:
+        repeatable = ["*"]
+    description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
+    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), idempotent=repeatable, describe=lambda: description)
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:

@@ -43,7 +43,7 @@ class UserCode:
         """The REPLY or FAILURE to `request`. Only what must end the process (such as SystemExit) is let through."""
         node = str(request.extra.get("node") or self._name.partition("/")[0])
         try:
-            endpoint = self._executor.endpoint(request.endpoint)
+            endpoint = Executor.endpoint(self._executor, request.endpoint)  # users may use the name
             if endpoint is None:
                 return _pass_through(request)
             call = _Call(request, node)
@@ -53,15 +53,19 @@ class UserCode:
         try:
             documents, results = self._run(endpoint, call)
             return self._reply(request, node, documents, results)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also an inner task's CancelledError, which is no Exception
             self._report(error)
             return failure(request.call_id, self._executor_error(error, node))
 
     def close(self) -> None:
-        """End the event loop of `async def` endpoints, if there was one."""
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        """End the event loop of `async def` endpoints, if there was one, and the tasks that they left running."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.run_until_complete(_end_tasks())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     def _run(self, endpoint: Endpoint, call: _Call) -> tuple[DocumentArray, dict[str, Any] | None]:
         if not endpoint.per_doc:
@@ -71,7 +75,13 @@ class UserCode:
         for document in call.docs:
             arguments = {**call.arguments(endpoint.wants - {"doc", "docs"}), "doc": document}
             returned = self._invoke(endpoint, arguments)
-            documents.extend(_interpret(returned, DocumentArray([document]), endpoint)[0])
+            made, results = _interpret(returned, DocumentArray([document]), endpoint)
+            if results is not None:
+                raise TypeError(
+                    f"{endpoint.function.__qualname__} (endpoint {endpoint.name}) returned a dict for one Document; "
+                    "results belong to whole requests: take `docs`, or write into the Document's tags"
+                )
+            documents.extend(made)
         return documents, None
 
     def _invoke(self, endpoint: Endpoint, arguments: Mapping[str, Any]) -> Any:
@@ -85,18 +95,22 @@ class UserCode:
     def _reply(self, request: Message, node: str, documents: DocumentArray, results: dict[str, Any] | None) -> Message:
         parts = [part(DOCUMENTS, node, encode_documents(documents))]
         if results is not None:
-            parts.append(part(RESULTS, f"{node}/{self._replica}", [encode_map(results)]))
+            parts.append(part(RESULTS, f"{node}/{self._replica}", [encode_map(results, "results")]))
         return Message(Kind.REPLY, request.call_id, parts=parts)
 
-    def _executor_error(self, error: Exception, node: str) -> ExecutorError:
-        told = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
+    def _executor_error(self, error: BaseException, node: str) -> ExecutorError:
+        name = type(error).__name__
+        try:
+            description = repr(error)
+        except Exception:  # it is the user's __repr__
+            description = f"{name} (which cannot be shown: its repr raises)"
         return ExecutorError(
-            f"{node} ({self._name}) raised {error!r}",
+            f"{node} ({self._name}) raised {description}",
             node=node,
             peer=self._name,
-            name=type(error).__name__,
-            description=repr(error),
-            traceback=told,
+            name=name,
+            description=description,
+            traceback="".join(traceback.format_exception(type(error), error, _users_frames(error))),
         )
 
 
@@ -145,17 +159,23 @@ def parameters_for(parameters: Mapping[str, Any], node: str, nodes: Collection[s
     seen: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, value in parameters.items():
-        target, found, rest = key.partition("__")
-        if found and target and rest:
-            if target == node:
-                own[rest] = value
-            elif target not in nodes:
-                seen[key] = value
-        elif not isinstance(value, Mapping) or key != node and key not in nodes:
+        target, rest = _addressed(key, value, node, nodes)
+        if target is None:
             seen[key] = value
-        elif key == node:
-            own.update(value)
+        elif target == node:
+            own.update({rest: value} if rest else value)
     return {**seen, **own}
+
+
+def _addressed(key: str, value: Any, node: str, nodes: Collection[str]) -> tuple[str | None, str]:
+    """Which Executor `key` names, None for none, and what is left of it. Of names that begin alike the longest wins."""
+    if isinstance(value, Mapping) and (key == node or key in nodes):
+        return key, ""
+    if "__" not in key:
+        return None, ""
+    named = [name for name in {node, *nodes} if key.startswith(f"{name}__") and len(key) > len(name) + 2]
+    target = max(named, key=len, default=None)
+    return target, key[len(target) + 2 :] if target is not None else ""
 
 
 def _interpret(returned: Any, given: DocumentArray, endpoint: Endpoint) -> tuple[DocumentArray, dict[str, Any] | None]:
@@ -181,8 +201,19 @@ def _pass_through(request: Message) -> Message:
 
 
 def _users_frames(error: BaseException) -> Any:
-    """The traceback from the user's code on: our own two frames above it help nobody."""
+    """The traceback from the user's code on: our own frames above it, and those of the event loop, help nobody."""
     start = error.__traceback__
-    while start is not None and start.tb_frame.f_globals.get("__name__") == __name__ and start.tb_next is not None:
+    while start is not None and start.tb_next is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
         start = start.tb_next
     return start
+
+
+def _is_ours(module: str) -> bool:
+    return module == __name__ or module.partition(".")[0] == "asyncio"
+
+
+async def _end_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

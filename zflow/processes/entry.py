@@ -107,7 +107,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
     user_code = UserCode(executor, name=plan.name, report=log.failure)
-    role = worker_role(plan.name, bind=bind, describe=lambda: {"endpoints": sorted(executor.requests)})
+    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent)
     return Reactor(role, bind=bind, local={EXECUTOR: user_code})
 
 

@@ -13,7 +13,8 @@ _CODE = "import sys; sys.path[:] = {path!r}; from {module} import {function}; sy
 
 def command(module: str, function: str, descriptor: int, label: str) -> list[str]:
     """``python -c ...``; `label` stands at its end, for who looks at a list of processes."""
-    code = _CODE.format(path=sys.path, module=module, function=function, descriptor=descriptor)
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    code = _CODE.format(path=path, module=module, function=function, descriptor=descriptor)
     return [sys.executable, *_options(), "-c", code, label]
 
 

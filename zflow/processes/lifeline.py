@@ -29,8 +29,9 @@ from zflow.processes.logs import Log
 
 GRACE = 25.0
 CLOSE_PATIENCE = 2.0
+_LAST_MOMENT = 0.25  # seconds after the grace in which what gave up draining can still end in order
 TERMINATED = 128 + signal.SIGTERM
-_ORPHANS_GRACE = 0.5  # all of it must be over before the warm parent kills, 0.8 s after its own end
+_ORPHANS_GRACE = 0.25  # all of it must be over before the warm parent kills, 0.8 s after its own end
 _ORPHANS_CLOSE = 0.25
 _OURS = os.path.dirname(__file__)
 
@@ -59,7 +60,8 @@ class Lifeline:
         self._channel = channel
         self._log = log
         self._deadline: float | None = None
-        self._stop: Callable[[], None] | None = None
+        self._stop: Callable[[float], None] | None = None
+        self._grace = GRACE
         self._close: Callable[[], None] | None = None
         self._closing = threading.Lock()
         self._is_ending = False
@@ -82,15 +84,19 @@ class Lifeline:
         """From now on, ending means to run `close`, once."""
         self._close = close
 
-    def serve(self, stop: Callable[[], None]) -> None:
-        """From now on, being asked to end means to call `stop` (from any thread), not to interrupt what runs."""
+    def serve(self, stop: Callable[[float], None]) -> None:
+        """From now on, being asked to end means to call `stop`, not to interrupt what runs.
+
+        stop: is told how many seconds there are; called from any thread, perhaps twice.
+        """
         self._stop = stop
         if self.is_asked:
-            stop()
+            stop(self._grace)
 
     def end(self) -> None:
         """Run what `keep` was given, if it has not run. Whoever comes second waits until it has."""
         self._is_ending = True
+        self._stop = None
         self._must_end_within(GRACE)
         with self._closing:
             close, self._close = self._close, None
@@ -105,10 +111,11 @@ class Lifeline:
     def ask(self, grace: float = GRACE) -> None:
         """Begin to end. Safe in a signal handler: it takes no lock."""
         if not self.is_asked:
-            self.is_asked = True
-            self._must_end_within(grace)
-            if self._stop is not None:
-                self._stop()
+            self.is_asked, self._grace = True, grace
+            self._must_end_within(grace + _LAST_MOMENT)
+            stop = self._stop
+            if stop is not None:
+                stop(grace)
 
     def _must_end_within(self, grace: float) -> None:
         deadline = time.monotonic() + grace
@@ -191,7 +198,7 @@ class Lifeline:
         self._asked_by_word(_ORPHANS_GRACE)
 
     def _asked_by_word(self, grace: float) -> None:
-        self._must_end_within(grace)
+        self._must_end_within(grace + _LAST_MOMENT)
         self.ask(grace)
         if self._stop is None and not self._is_ending:
             self._own_signals += 1

@@ -33,8 +33,8 @@ def pack(name: str, plan: Any, classes: tuple[object, ...] = ()) -> bytes:
             return bytes(cloudpickle.dumps(plan))
         except Exception as error:
             raise ConfigError(
-                f"{name} cannot be sent to its process: {error}; give in `uses_with` only what can be pickled, "
-                "and make the rest in the Executor's __init__"
+                f"{name} cannot be sent to its process: {error}; what `uses_with` holds, and what a class of __main__ "
+                "refers to, must be picklable: make the rest in the Executor's __init__, or move the class to a module"
             ) from error
         finally:
             for module in by_value:

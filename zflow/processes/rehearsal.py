@@ -36,7 +36,7 @@ def _live(packed: bytes) -> DocumentArray:
     plan: WorkerPlan = parcel.unpack(packed)
     executor = plan.description.build(plan.runtime_args)
     user_code = UserCode(executor, name=plan.name, report=Log(plan.name).failure)
-    role = worker_role(plan.name, bind="ipc://rehearsal", describe=dict)
+    role = worker_role(plan.name, executor, bind="ipc://rehearsal")
     documents = encode_documents(DocumentArray([Document(text="x")]))
     request = Message(Kind.REQUEST, new_id(), "/", parts=[part(DOCUMENTS, "gateway", documents)])
     caller = (new_id(),)

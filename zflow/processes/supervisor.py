@@ -29,7 +29,7 @@ from zflow.processes.switchboard import Switchboard
 Progress = Callable[[Sequence[str], Sequence[str]], None]
 
 _AFTER_FAILURE = 2.0  # seconds for the others to end when one could not start
-_MARGIN = CLOSE_PATIENCE + 0.5  # a child ends itself by force, and is killed only when even that failed
+_MARGIN = CLOSE_PATIENCE + 0.75  # a child ends itself by force, and is killed only when even that failed
 _LAST_WAVE = 1.0  # seconds that workers have at least, however long the gateway took
 _ANSWER = 0.5  # seconds for a late child to say what it is doing, and for a killed one to be gone
 _PATIENCE = 4  # times that the warm parent is told to kill a child
@@ -355,8 +355,8 @@ class Supervisor:
             child.restarts += 1
             try:
                 self._give_birth(child)
-            except ZflowError as error:
-                self._restart_later(child, str(error))
+            except (ZflowError, OSError) as error:  # OSError: this process has no descriptors left
+                self._restart_later(child, f"{child.name} could not be started: {error}")
         elif child.kills:
             self._kill(child)
         elif child.asked_where or child.channel is None:

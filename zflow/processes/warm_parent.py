@@ -11,6 +11,7 @@ not forked}``, the same without a pid when there is no child, and ``{"ended": pi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from zflow.config import environment
 from zflow.processes import socket_directory
@@ -36,14 +38,15 @@ _ENTRY = "zflow.processes.entry"
 _LOOK_AGAIN_MS = 500
 
 
-def main(control: int) -> int:
+def main(control: int) -> NoReturn:
     """Serve the supervisor at the descriptor `control`. A forked child leaves through here, too, into its own life."""
     gc.disable()  # nothing here is garbage, and a collection would touch pages that children could have shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
     live = WarmParent(Channel.of_descriptor(control)).run()
     if live is None:
         os._exit(0)  # nothing here needs tidying, and the supervisor waits for us
-    return live()
+    _leave(live())
 
 
 class WarmParent:
@@ -194,6 +197,16 @@ def why_not_to_fork() -> str:
 def _live(channel: int) -> int:
     code: int = importlib.import_module(_ENTRY).run(channel)
     return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End as an interpreter does, but without taking itself apart: that would copy every page that is still shared."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, there is none
+            stream.flush()
+    os._exit(code)
 
 
 def _execute(name: str, channel: int, env: dict[str, str]) -> int:

@@ -8,7 +8,7 @@ back: bytes that a web page makes a browser post to a loopback port can be well-
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.errors import RemoteError, Unavailable
@@ -26,7 +26,8 @@ class FrontDoor:
     """Who has greeted us, and what everybody may ask without being a caller.
 
     name, role: who we are. boot: 16 bytes, of this incarnation. credit: what one connection may have outstanding.
-    new_nonce: makes nonces where the port demands them, else None. describe, status: what to tell.
+    new_nonce: makes nonces where the port demands them, else None. idempotent: the endpoints that may run more than
+    once for one call, ``*`` for all. describe, status: what to tell.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class FrontDoor:
         boot: bytes,
         credit: int,
         new_nonce: Callable[[], bytes] | None = None,
+        idempotent: Sequence[str] = (),
         describe: Callable[[], Mapping[str, Any]],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
@@ -47,7 +49,9 @@ class FrontDoor:
         self.draining = False
         self.leaves_at: float | None = None
         self.dropped = 0
-        self._boot = boot
+        self._ready: dict[str, Any] = {"boot": boot, "credit": credit, "name": name, "role": role, "software": SOFTWARE}
+        if idempotent:
+            self._ready["idempotent"] = list(idempotent)
         self._new_nonce = new_nonce
         self._challenged: dict[Route, bytes] = {}
         self._describe = describe
@@ -131,8 +135,7 @@ class FrontDoor:
             del self._challenged[link]
         self.greeted[link] = _Session(message, now)
         _forget_oldest(self.greeted)
-        extra = {"boot": self._boot, "credit": self.credit, "name": self.name, "role": self.role, "software": SOFTWARE}
-        steps: Steps = [(link, Message(Kind.READY, extra=extra))]
+        steps: Steps = [(link, Message(Kind.READY, extra=dict(self._ready)))]
         if self.draining:
             steps.append((link, Message(Kind.DRAIN)))
         return steps

@@ -254,6 +254,8 @@ class Head:
         call.sent += 1
         call.neighbour = neighbour
         neighbour.calls[call.call_id] = call
+        if neighbour.idempotent and not neighbour.idempotent.isdisjoint((request.endpoint, "*")):
+            request.flags |= IDEMPOTENT
         if call.deadline is not None:
             request.budget = max(0, int((call.deadline - now) * 1e6))
             request.extra["sent"] = int(now * 1e6)

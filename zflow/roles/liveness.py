@@ -23,11 +23,12 @@ class Neighbour:
     """The peer at the far end of `link`.
 
     calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
-    takes. cause: why it is not ready, for people. nodes: the names in our Flow, by which the peer tells which
+    takes. idempotent: the endpoints that it may run more than once, ``*`` for all. cause: why it is not ready, for
+    people. nodes: the names in our Flow, by which the peer tells which
     parameters are meant for others.
     """
 
-    __slots__ = ("link", "state", "credit", "boot", "peer", "calls", "cause", "_greeting", "_new_id")
+    __slots__ = ("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause", "_greeting", "_new_id")
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
         self.link = link
@@ -35,6 +36,7 @@ class Neighbour:
         self.credit = 0
         self.boot = b""
         self.peer = ""
+        self.idempotent: frozenset[str] = frozenset()
         self.calls: dict[bytes, Any] = {}
         self.cause = "no answer to HELLO; is it a zflow peer?"
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
@@ -63,6 +65,7 @@ class Neighbour:
         self.credit = credit
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
+        self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
         self.cause = ""
         return True
 

@@ -42,11 +42,19 @@ class Worker:
         boot: bytes,
         credit: int = 4,
         new_nonce: Callable[[], bytes] | None = None,
+        idempotent: Sequence[str] = (),
         describe: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.name = name
         self.door = FrontDoor(
-            name, "worker", boot=boot, credit=credit, new_nonce=new_nonce, describe=describe, status=self._status
+            name,
+            "worker",
+            boot=boot,
+            credit=credit,
+            new_nonce=new_nonce,
+            idempotent=idempotent,
+            describe=describe,
+            status=self._status,
         )
         self._queue: deque[_Call] = deque()
         self._running: _Call | None = None

@@ -1,0 +1,94 @@
+"""From plan to roles: whose door asks for a nonce, which replicas a head has, what they are told of each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from zflow.config.plan import NodePlan, ReplicaPlan
+from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.executor import Executor, requests
+from zflow.roles.contract import APPLICATION
+from zflow.topology import Node, Topology
+from zflow.wire.header import IDEMPOTENT, Kind, Message
+from zflow.wire.payload import decode_map
+
+ROUTE = (b"caller",)
+TOPOLOGY = Topology([Node("first", ("gateway",)), Node("second", ("first",))])
+NODES = (
+    NodePlan("first", (ReplicaPlan("first/rep-0"), ReplicaPlan("first/rep-1", "tcp://10.0.0.1:5"))),
+    NodePlan("second", (ReplicaPlan("second/rep-0", "tcp://10.0.0.2:6"),), timeout_send=1.5, idempotent=True),
+)
+READY = {"boot": bytes(16), "credit": 4, "name": "x", "role": "worker"}
+
+
+def greeting(role) -> Message:
+    [(_, answer)] = role.receive(ROUTE, Message(Kind.HELLO), 0.0)
+    return answer
+
+
+@pytest.mark.parametrize("bind, kind", [("tcp://127.0.0.1:0", Kind.CHALLENGE), ("ipc:///x", Kind.READY)])
+def test_a_door_that_a_web_page_can_reach_asks_for_a_nonce(bind, kind):
+    assert greeting(worker_role("a/rep-0", Executor(), bind=bind)).kind is kind
+    assert greeting(gateway_role(TOPOLOGY, NODES, bind=bind)).kind is kind
+
+
+def test_no_two_incarnations_are_alike():
+    boots = {greeting(worker_role("a/rep-0", Executor(), bind="ipc:///x")).extra["boot"] for _ in range(10)}
+    assert len(boots) == 10
+
+
+class Endpoints(Executor):
+    @requests(on="/once")
+    def once(self, **kwargs): ...
+
+    @requests(on="/again", idempotent=True)
+    def again(self, **kwargs): ...
+
+
+def test_a_worker_has_its_name_and_tells_its_endpoints():
+    role = worker_role("a/rep-0", Endpoints(), bind="ipc:///x")
+    assert greeting(role).extra["name"] == "a/rep-0"
+    [(_, description)] = role.receive(ROUTE, Message(Kind.DESCRIBE, bytes(16)), 0.0)
+    told = decode_map(description.parts[0].buffers()[0])
+    assert {"name": "/again", "idempotent": True} in told["endpoints"]
+    assert {"name": "/once", "idempotent": False} in told["endpoints"]
+    assert "python" in told["versions"]
+
+
+@pytest.mark.parametrize(
+    ("executor", "idempotent", "told"),
+    [(Endpoints(), False, ["/again"]), (Endpoints(), True, ["*"]), (Executor(), False, None), (Executor(), True, ["*"])],
+)
+def test_a_worker_tells_which_endpoints_may_run_again(executor, idempotent, told):
+    role = worker_role("a/rep-0", executor, bind="ipc:///x", idempotent=idempotent)
+    assert greeting(role).extra.get("idempotent") == told
+
+
+def test_a_gateway_has_a_way_out_to_every_replica_of_every_node():
+    role = gateway_role(TOPOLOGY, NODES, name="flow/gateway")
+    assert list(role.ways_out()) == ["first/rep-0", "first/rep-1", "second/rep-0"]
+    assert greeting(role).extra["name"] == "flow/gateway"
+
+
+def test_a_head_tells_its_replicas_the_names_of_the_flow():
+    """By these a worker knows which parameters are meant for others."""
+    [(link, hello)] = gateway_role(TOPOLOGY, NODES).opened("second/rep-0", 0.0)
+    assert link == "second/rep-0"
+    assert hello.extra["nodes"] == ["first", "second"]
+
+
+def test_what_the_plan_says_of_a_node_reaches_its_head():
+    role = gateway_role(TOPOLOGY, NODES)
+    for link in ("first/rep-0", "second/rep-0"):
+        role.opened(link, 0.0)
+        role.receive(link, Message(Kind.READY, extra=dict(READY)), 0.0)
+    [(_, to_first)] = role.receive(APPLICATION, Message(Kind.REQUEST, bytes(16), "/"), 10.0)
+    assert to_first.budget is None and not to_first.flags & IDEMPOTENT
+    [(_, to_second)] = role.receive("first/rep-0", Message(Kind.REPLY, to_first.call_id), 10.0)
+    assert to_second.flags & IDEMPOTENT
+    assert to_second.budget == 1_500_000
+    assert role.next_deadline() == 11.5
+
+
+def test_only_external_replicas_have_an_address_from_the_beginning():
+    assert external_addresses(NODES).all() == {"first/rep-1": "tcp://10.0.0.1:5", "second/rep-0": "tcp://10.0.0.2:6"}

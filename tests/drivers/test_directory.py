@@ -1,0 +1,63 @@
+"""The directory: what is written by one thread is read by others, and every change can be seen."""
+
+from __future__ import annotations
+
+import threading
+
+from zflow.drivers.directory import Directory
+
+
+def test_it_knows_what_it_was_given_and_nobody_else():
+    given = {"a": "ipc:///a"}
+    directory = Directory(given)
+    given["b"] = "ipc:///b"
+    assert directory.get("a") == "ipc:///a"
+    assert directory.get("b") is None
+    assert directory.all() == {"a": "ipc:///a"}
+    assert Directory().all() == {}
+
+
+def test_an_address_can_be_set_and_replaced_and_removed():
+    directory = Directory()
+    directory.set("a", "ipc:///1")
+    directory.set("a", "ipc:///2")
+    assert directory.get("a") == "ipc:///2"
+    directory.remove("a")
+    assert directory.get("a") is None
+
+
+def test_each_change_makes_the_version_grow_and_nothing_else_does():
+    directory = Directory({"a": "ipc:///1"})
+    versions = [directory.version]
+    for change in (
+        lambda: directory.set("a", "ipc:///2"),
+        lambda: directory.set("a", "ipc:///2"),  # a process may come back at the place it had
+        lambda: directory.remove("a"),
+    ):
+        change()
+        versions.append(directory.version)
+    assert versions == sorted(set(versions))
+    directory.remove("a")
+    directory.get("a")
+    directory.all()
+    assert directory.version == versions[-1]
+
+
+def test_what_was_told_is_a_copy():
+    directory = Directory({"a": "ipc:///1"})
+    directory.all()["a"] = "elsewhere"
+    assert directory.get("a") == "ipc:///1"
+
+
+def test_no_change_is_lost_among_threads():
+    directory = Directory()
+    threads = [
+        threading.Thread(target=lambda own=own: [directory.set(f"{own}/{number}", "x") for number in range(500)])
+        for own in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(directory.all()) == 2000
+    assert directory.version == 2000

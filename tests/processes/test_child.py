@@ -58,7 +58,7 @@ def test_the_port_that_the_first_incarnation_got_is_the_next_ones(plan_of: Calla
     gateway.ready("tcp://127.0.0.1:54321", now=1.0)
     gateway.ended()
     assert gateway.bind == "tcp://127.0.0.1:54321"
-    assert gateway.state is State.READY  # what follows is the supervisor's to say
+    assert gateway.state is State.GONE
 
 
 def test_what_it_is_told_when_it_is_born(child: Child) -> None:

@@ -179,10 +179,10 @@ def test_a_process_that_dies_before_it_is_ready_ends_the_start(supervise: Superv
 
 def test_a_process_that_comes_too_late_is_asked_what_it_does(supervise: Supervise) -> None:
     began = time.monotonic()
-    with pytest.raises(StartError, match=r"not ready within 1\.5 s") as raised:
-        supervise(Witness, uses_with={"at_birth": "sleep"}, timeout_ready=1500)
+    with pytest.raises(StartError, match=r"not ready within 2\.5 s") as raised:
+        supervise(Witness, uses_with={"at_birth": "sleep"}, timeout_ready=2500)
     assert "time.sleep(60)" in raised.value.traceback
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
 
 
 def test_the_others_close_when_one_cannot_start(supervise: Supervise, tmp_path: Path) -> None:
@@ -324,13 +324,17 @@ def test_one_that_hangs_when_it_starts_again_is_killed_and_tried_again(
                 misbehave("sleep")
 
     notes = tmp_path / "notes"
-    supervised = supervise(Hangs, uses_with={"notes": str(notes)}, timeout_ready=1500)
+    supervised = supervise(Hangs, uses_with={"notes": str(notes)})
+    child = supervised._children[0]
+    child.plan = child.plan._replace(timeout_ready=1.5)  # for the restarts: the start may take what it needs
     before = pid_of(supervised, "executor0/rep-0")
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: lines(notes).count("made") == 3 and is_ready(supervised, "executor0/rep-0"), "the third one")
-    assert supervised.status()[0].restarts == 2
-    assert "time.sleep(60)" in logged()
+    wait_for(lambda: lines(notes).count("made") >= 3 and is_ready(supervised, "executor0/rep-0"), "the third one")
+    assert supervised.status()[0].restarts >= 2
+    told = logged()
+    assert "executor0/rep-0 was not ready within 1.5 s (timeout_ready); it is killed while it did this:" in told
+    assert "time.sleep(60)" in told
 
 
 def test_a_lack_of_descriptors_delays_a_restart_and_ends_nothing(

@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zflow.errors import ProtocolError
-from zflow.wire.frames import DOCUMENTS, MAX_FRAME, PARAMETERS, Part, cut, part, size_of, split
+from zflow.wire.frames import (
+    DOCUMENTS,
+    MAX_FRAME,
+    MAX_FRAMES,
+    MAX_PARTS,
+    MAX_REQUEST,
+    PARAMETERS,
+    Part,
+    cut,
+    excess,
+    part,
+    split,
+)
 
 BUFFERS = st.lists(st.binary(max_size=12), min_size=1, max_size=6)
 
@@ -101,7 +113,6 @@ def test_whatever_is_cut_is_found_again(payload: list[list[bytes]], length: int)
     received = split(layout(sent), frames)
 
     assert [item.buffers() for item in received] == payload
-    assert size_of(received) == size_of(sent) == sum(len(buffer) for buffers in payload for buffer in buffers)
 
 
 # -- cutting -----------------------------------------------------------------------------------------------------------
@@ -126,3 +137,20 @@ def test_cutting_copies_nothing() -> None:
     assert kept is small
     assert isinstance(first, memoryview) and isinstance(second, memoryview)
     assert first.obj is large and second.obj is large
+
+
+# -- too much ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([Part(DOCUMENTS, "a", None, [MAX_REQUEST // 2], []), Part(DOCUMENTS, "b", None, [MAX_REQUEST // 2], [])], ""),
+        ([Part(DOCUMENTS, "a", None, [MAX_REQUEST, 1], [])], f"{MAX_REQUEST + 1} bytes in one request"),
+        ([Part(DOCUMENTS, "a", None, [1] * (MAX_FRAMES - 2), [])], ""),
+        ([Part(DOCUMENTS, "a", None, [1] * MAX_FRAMES, [])], f"{MAX_FRAMES} frames in 1 parts"),
+        ([Part(DOCUMENTS, "a", None, [1], [])] * (MAX_PARTS + 1), f"{MAX_PARTS + 1} parts"),
+    ],
+)
+def test_what_no_peer_would_accept_is_known_before_it_is_sent(parts: list[Part], told: str) -> None:
+    assert (told in excess(parts)) if told else (excess(parts) == "")

@@ -19,7 +19,7 @@ from zflow.documents.reduce import concatenate, reduce_all
 from zflow.errors import ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Endpoint, Executor
 from zflow.roles.contract import failure
-from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, part
+from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
 from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
 
@@ -96,6 +96,9 @@ class UserCode:
         parts = [part(DOCUMENTS, node, encode_documents(documents))]
         if results is not None:
             parts.append(part(RESULTS, f"{node}/{self._replica}", [encode_map(results, "results")]))
+        too_much = excess(parts)
+        if too_much:
+            raise ValueError(f"the answer is too large: {too_much}")
         return Message(Kind.REPLY, request.call_id, parts=parts)
 
     def _executor_error(self, error: BaseException, node: str) -> ExecutorError:

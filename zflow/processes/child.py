@@ -93,7 +93,8 @@ class Child:
         self.policy.ready(now)
 
     def ended(self) -> None:
-        """Its process is no more."""
+        """Its process is no more. First the state: `status`, read by another thread, must not call nobody ready."""
+        self.state = State.GONE
         if self.channel is not None:
             self.channel.close()
         self.channel = None

@@ -187,7 +187,6 @@ class Supervisor:
         self._close_nursery()
         for child in self._children:
             child.ended()
-            child.state = State.GONE
             self._directory.remove(child.name)
         self._sockets.close()
         self._enter(Phase.ENDED)
@@ -313,7 +312,6 @@ class Supervisor:
         if not child.is_gateway:
             self._announce(child.name, None)
         if self._phase is Phase.ENDING:
-            child.state = State.GONE
             self._end_next_wave()
         elif self._phase is Phase.STARTING:
             self._fail(StartError(f"{child.name} {how} before everything was ready", peer=child.name))

@@ -15,11 +15,20 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from zflow.errors import Cancelled, DeadlineExceeded, ProtocolError, RemoteError, ResourceExhausted, Unavailable
+from zflow.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidRequest,
+    ProtocolError,
+    RemoteError,
+    ResourceExhausted,
+    Unavailable,
+)
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.contract import Link, Step, Steps, failure
 from zflow.roles.liveness import LOST, READY, Neighbour
 from zflow.roles.timers import Timers
+from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 PATIENCE = 3.0
@@ -183,6 +192,10 @@ class Head:
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
+        too_much = excess(message.parts)
+        if too_much:
+            refused = InvalidRequest(f"{self.node}: {too_much}; send fewer Documents at once", node=self.node)
+            return [(origin, failure(message.call_id, refused, not_started=True))]
         if len(self._queue) >= QUEUE_LIMIT and self._is_full():
             full = ResourceExhausted(
                 f"{self.node}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1

@@ -86,9 +86,21 @@ def cut(frames: Iterable[Buffer]) -> list[Buffer]:
     return pieces
 
 
-def size_of(parts: Iterable[Part]) -> int:
-    """The payload bytes of `parts`."""
-    return sum(sum(item.sizes) for item in parts)
+def excess(parts: Sequence[Part]) -> str:
+    """Why no peer would accept `parts` as one payload, for people; empty when they may be sent.
+
+    A peer drops the connection of who sends too much, and other requests with it: the sender has to look first.
+    """
+    total = frames = 0
+    for item in parts:
+        for size in item.sizes:
+            total += size
+            frames += size // MAX_FRAME + 1
+    if total > MAX_REQUEST:
+        return f"{total} bytes in one request; at most {MAX_REQUEST} are allowed"
+    if frames >= MAX_FRAMES or len(parts) > MAX_PARTS:
+        return f"{frames} frames in {len(parts)} parts of one request; at most {MAX_FRAMES - 1} in {MAX_PARTS}"
+    return ""
 
 
 def _join(size: int, frames: Any) -> Buffer:

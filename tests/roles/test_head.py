@@ -8,12 +8,20 @@ from tests.support.clock import Ids
 from tests.support.executors import crash, details_of, refuse, refuse_as_full, tell, text_of
 from tests.support.leftovers import leftovers
 from tests.support.network import Network, Peer
-from zflow.errors import Cancelled, DeadlineExceeded, ExecutorError, ProtocolError, ResourceExhausted, Unavailable
+from zflow.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ExecutorError,
+    InvalidRequest,
+    ProtocolError,
+    ResourceExhausted,
+    Unavailable,
+)
 from zflow.roles import head as head_module
 from zflow.roles.contract import APPLICATION, Steps, failure
 from zflow.roles.head import PATIENCE, RETRIES, Head
 from zflow.roles.worker import Worker
-from zflow.wire.frames import DOCUMENTS, part
+from zflow.wire.frames import DOCUMENTS, MAX_PARTS, part
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 R0, R1 = "a/rep-0", "a/rep-1"
@@ -140,6 +148,16 @@ def test_a_full_queue_refuses_at_once(monkeypatch):
     full = told(head.receive(UP, request(4), 0.0))
     assert is_failure(full, ResourceExhausted, NOT_STARTED)
     assert details_of(full)["node"] == "a" and details_of(full)["retry_after"] > 0
+
+
+def test_what_no_replica_would_accept_is_refused_before_it_costs_a_connection():
+    head = head_of()
+    too_much = request(1)
+    too_much.parts = [part(DOCUMENTS, "gateway", [b"x"]) for _ in range(MAX_PARTS + 1)]
+    refused = told(head.receive(UP, too_much, 0.0))
+    assert is_failure(refused, InvalidRequest, NOT_STARTED)
+    assert "send fewer Documents" in details_of(refused)["message"]
+    assert leftovers(head) == []
 
 
 def test_requests_that_were_given_up_do_not_fill_the_queue(monkeypatch):

@@ -24,6 +24,7 @@ from zflow.wire.payload import encode_documents, encode_map
 
 PREFETCH = 64
 REQUEST_SIZE = 100
+_FOR_EVER = 1e9  # seconds: thirty years
 
 Callback = Callable[..., Any]
 
@@ -165,4 +166,4 @@ def _seconds(timeout: float | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise InvalidRequest(f"timeout: expected a positive number of seconds, got {timeout!r}")
-    return float(timeout)
+    return None if timeout >= _FOR_EVER else float(timeout)

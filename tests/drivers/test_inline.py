@@ -345,7 +345,7 @@ for number in range(20):
     pid = os.fork()
     if pid == 0:
         assert client.post("/", Document(text="child")).texts == ["child"]
-        client._pool.close(grace=1.0)
+        client._pool.close(grace=20.0)
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     if status:

@@ -214,3 +214,12 @@ def test_a_failing_start_in_one_thread_does_not_disturb_another_flow(flow) -> No
     while thread.is_alive():
         assert flow.post("/", Document(text="x")).texts == ["x"]
     assert failed == [True]
+
+
+def test_a_client_does_not_wait_again_for_what_the_gateway_has_waited_for(port) -> None:
+    with Flow(quiet=True).add(host="localhost", port_in=port, external=True, name="absent") as flow:
+        began = time.monotonic()
+        with Client(port=flow.port) as client, pytest.raises(Unavailable, match="absent") as raised:
+            client.post("/", Document())
+        assert time.monotonic() - began < 6  # 3 s of patience, once
+        assert not raised.value.maybe_executed

@@ -26,7 +26,9 @@ from zflow.processes.logs import Log
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole, whatever other threads say
 channel = Channel.of_descriptor(int(sys.argv[1])) if len(sys.argv) > 1 else None
-lifeline = Lifeline(channel, Log("me"), hear=lambda words: say("heard", words),
+heard = threading.Event()
+{before}
+lifeline = Lifeline(channel, Log("me"), hear=lambda words: (say("heard", words), heard.set()),
                     leave=lambda: say("left"))
 stopped = threading.Event()
 def stop(grace):
@@ -54,8 +56,8 @@ Begin = Callable[..., "subprocess.Popen[str]"]
 def begin() -> Iterator[Begin]:
     started: list[subprocess.Popen[str]] = []
 
-    def run(body: str, channel: socket.socket | None = None) -> subprocess.Popen[str]:
-        source = PROGRAM.format(body=textwrap.dedent(body))
+    def run(body: str, channel: socket.socket | None = None, before: str = "") -> subprocess.Popen[str]:
+        source = PROGRAM.format(body=textwrap.dedent(body), before=before)
         fds = [channel.fileno()] if channel is not None else []
         started.append(
             subprocess.Popen(
@@ -112,11 +114,18 @@ def test_a_supervised_process_leaves_ctrl_c_to_the_flow(begin: Begin, ends: tupl
 
 def test_the_supervisors_word_ends_it(begin: Begin, ends: tuple[Channel, socket.socket]) -> None:
     channel, theirs = ends
-    channel.send({"address": ["came", "early"]})
     process = begin(SERVING, theirs)
-    read_until(process, "heard")
+    read_until(process, "serving")
     channel.send({"stop": 5.0})
-    assert [line for line in rest(process) if line != "serving"] == ["stop", "close", "left", "done"]
+    assert rest(process) == ["stop", "close", "left", "done"]
+
+
+def test_words_that_came_early_are_heard(begin: Begin, ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    channel.send({"plan": "the first"})
+    channel.send({"address": ["came", "early"]})
+    process = begin("heard.wait(20)", theirs, before="first = channel.receive(most=1)")
+    assert rest(process) == ["heard {'address': ['came', 'early']}"]
 
 
 def test_the_end_of_the_supervisor_ends_it(begin: Begin, ends: tuple[Channel, socket.socket]) -> None:

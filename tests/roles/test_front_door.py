@@ -232,9 +232,19 @@ def test_what_a_request_lost_on_its_way_is_taken_off_although_the_clocks_differ(
     """The caller's clock is 1000 s behind. 1. HELLO takes 0.1 s, 2. a request 0.3 s, 3. another one nothing."""
     knowing = door()
     knowing.receive(FRIEND, Message(Kind.HELLO, extra={"sent": 0}), 1000.1)
-    assert knowing.deadline(FRIEND, asked(2.0, sent=1.0), 1001.3) == pytest.approx(1001.3 + 2.0 - 0.2)
-    assert knowing.deadline(FRIEND, asked(2.0, sent=5.0), 1005.0) == pytest.approx(1007.0)
-    assert knowing.deadline(FRIEND, asked(2.0, sent=6.0), 1006.3) == pytest.approx(1008.0)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=1.0), 1001.3) == pytest.approx(1001.3 + 2.0 - 0.2, abs=0.01)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=5.0), 1005.0) == pytest.approx(1007.0, abs=0.01)
+    assert knowing.deadline(FRIEND, asked(2.0, sent=6.0), 1006.3) == pytest.approx(1008.0, abs=0.01)
+
+
+def test_clocks_that_drift_apart_do_not_make_requests_late():
+    """A day of 50 ppm is 4 s: more than most budgets. What is quickest is learned anew, a millisecond per second."""
+    knowing = door()
+    knowing.receive(FRIEND, Message(Kind.HELLO, extra={"sent": 0}), 0.0)
+    for hour in range(24):
+        now = 3600.0 * (hour + 1)
+        deadline = knowing.deadline(FRIEND, asked(2.0, sent=now * (1 - 50e-6)), now)
+        assert deadline == pytest.approx(now + 2.0, abs=1e-6)
 
 
 def test_what_lay_in_a_dead_buffer_is_over_when_it_is_read():

@@ -27,7 +27,6 @@ class Lane:
     def __init__(self, role: Role, directory: Directory) -> None:
         self._carrier = Carrier(role, directory)
         self._looked_at = 0.0
-        self.owner = os.getpid()
 
     def catch_up(self) -> None:
         """Learn what happened while nobody looked: a peer that left must be known before it is sent anything."""
@@ -60,34 +59,36 @@ class Lanes:
     def __init__(self, new_role: Callable[[], Role], directory: Directory) -> None:
         self._new_role = new_role
         self._directory = directory
+        self._is_closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is open in this process yet. After a fork sockets are the parent's, and so is whatever holds the lock."""
+        self._owner = os.getpid()
+        self._lock = threading.Condition()
         self._idle: list[Lane] = []
         self._in_use = 0
-        self._lock = threading.Condition()
-        self._is_closed = False
 
     def close(self, grace: float = 0.0) -> None:
         """Close the idle lanes now, and those in use when they come back; wait at most `grace` seconds for these."""
+        if self._owner != os.getpid():
+            self._begin()
         with self._lock:
             self._is_closed = True
             self._lock.wait_for(lambda: self._in_use == 0, grace)
             idle, self._idle = self._idle, []
         for lane in idle:
-            if lane.owner == os.getpid():
-                lane.close()
+            lane.close()
 
     def take(self) -> Lane:
         """A lane for this thread alone, to be given back or dropped. Raises Unavailable when the pool is closed."""
+        if self._owner != os.getpid():
+            self._begin()
         with self._lock:
             if self._is_closed:
                 raise Unavailable("it is closed already; use it inside its `with` block")
             self._in_use += 1
-            lane: Lane | None
-            while self._idle:
-                lane = self._idle.pop()
-                if lane.owner == os.getpid():  # sockets do not survive a fork; the child makes its own
-                    break
-            else:
-                lane = None
+            lane = self._idle.pop() if self._idle else None
         try:
             if lane is None:
                 lane = Lane(self._new_role(), self._directory)

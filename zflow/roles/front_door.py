@@ -19,6 +19,7 @@ from zflow.wire.header import Kind, Message
 from zflow.wire.payload import encode_map
 
 MAX_CONNECTIONS = 65_536
+_DRIFT = 1e-3  # seconds per second by which two clocks may drift apart; quartz does a tenth of that
 FAREWELL = 0.2  # seconds; callers that are asleep between two requests never answer a DRAIN
 
 
@@ -164,17 +165,19 @@ class _Session:
     nodes: the Executors of the Flow that asks. _offset: the least difference seen between our clock and the caller's.
     """
 
-    __slots__ = ("nodes", "_offset")
+    __slots__ = ("nodes", "_offset", "_heard_at")
 
     def __init__(self, hello: Message, now: float) -> None:
         nodes, sent = hello.extra.get("nodes"), hello.extra.get("sent")
         self.nodes = [str(name) for name in nodes] if isinstance(nodes, list) else []
         self._offset = now - sent / 1e6 if type(sent) is int else math.inf
+        self._heard_at = now
 
     def lateness(self, sent: int, now: float) -> float:
         """How many seconds longer than the quickest one a message was under way that was sent at `sent` us."""
         difference = now - sent / 1e6
-        self._offset = min(self._offset, difference)
+        self._offset = min(self._offset + (now - self._heard_at) * _DRIFT, difference)
+        self._heard_at = now
         return difference - self._offset
 
 

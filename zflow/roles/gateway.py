@@ -252,7 +252,7 @@ class Gateway:
             walk.request.call_id,
             flags=flags,
             parts=outcome.parts,
-            extra={"code": outcome.extra.get("code", 0)},
+            extra={"code": outcome.extra.get("code", 0), "final": True},
         )
         return [*self._stop(walk, now), (walk.origin, told)]
 

@@ -294,6 +294,8 @@ class Head:
     def _may_go_elsewhere(self, call: _Call, outcome: Message) -> bool:
         if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or call.given_up:
             return False
+        if outcome.extra.get("final"):  # the peer itself has waited and tried others
+            return False
         return outcome.extra.get("code") in _RETRYABLE and call.sent <= RETRIES
 
     def _outlive(self, call: _Call, neighbour: Neighbour, now: float) -> Steps:

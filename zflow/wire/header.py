@@ -66,7 +66,7 @@ _UNDERSTOOD = frozenset({"target"})  # must-understand keys ("!key") that this v
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
-    **{"credit": int, "code": int, "sent": int, "nodes": list, "idempotent": list, "partial": bool},
+    **{"credit": int, "code": int, "sent": int, "nodes": list, "idempotent": list, "partial": bool, "final": bool},
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}

@@ -29,11 +29,14 @@ def count_of(inputs: Any) -> int | None:
 
 def batches(inputs: Any, size: int) -> Iterator[DocumentArray]:
     """`inputs` as one DocumentArray per request of `size` Documents; `size` <= 0: all in one. Never none at all."""
-    inputs = _called(inputs)
-    if inputs is None:
-        inputs = ()
-    if isinstance(inputs, (Document, str, bytes, bytearray, Mapping)):
+    if isinstance(inputs, Document):  # the most frequent ones first: this is on the way of every post
         inputs = DocumentArray([inputs])
+    elif not isinstance(inputs, DocumentArray):
+        inputs = _called(inputs)
+        if inputs is None:
+            inputs = ()
+        if isinstance(inputs, (Document, str, bytes, bytearray, Mapping)):
+            inputs = DocumentArray([inputs])
     if isinstance(inputs, DocumentArray):
         if size <= 0 or len(inputs) <= size:
             yield inputs

@@ -86,14 +86,16 @@ class Posting:
             response = self._read(asked, answer)
             if self._progress is not None:
                 self._progress.advance(len(asked))
-            error = response.status.exception
+            error = response.error
             if error is None:
-                self._tell(self._on_done, response, None)
+                if self._on_done is not None:
+                    self._tell(self._on_done, response, None)
             elif self._on_error is not None:
                 self._tell(self._on_error, response, error)
             elif self._continue_on_error:
                 logger.error("request %s failed: %s", response.request_id, error)
-            self._tell(self._on_always, response, error)
+            if self._on_always is not None:
+                self._tell(self._on_always, response, error)
             if error is not None and self._on_error is None and not self._continue_on_error:
                 raise error
             yield response
@@ -109,7 +111,7 @@ class Posting:
             return None
         if self._return_responses:
             return self._responses
-        return concatenate([item.docs for item in self._responses if item.status.exception is None])
+        return concatenate([item.docs for item in self._responses if item.error is None])
 
     def value(self, response: Response) -> Any:
         """What an asynchronous iteration gives for `response`."""
@@ -129,11 +131,9 @@ class Posting:
             return read(answer, asked, self._parameters, self._on)
         except ProtocolError as error:
             nonsense = ProtocolError(f"the answer cannot be read: {error}", maybe_executed=True)
-            return Response(asked, self._parameters, error=nonsense, request_id=answer.call_id.hex(), endpoint=self._on)
+            return Response(asked, self._parameters, error=nonsense, call_id=answer.call_id, endpoint=self._on)
 
-    def _tell(self, callback: Callback | None, response: Response, error: ZflowError | None) -> None:
-        if callback is None:
-            return
+    def _tell(self, callback: Callback, response: Response, error: ZflowError | None) -> None:
         try:
             callback(*(response, error)[: _arity(callback)])
         except Exception as raised:

@@ -40,11 +40,11 @@ class Response:
     """The outcome of one request.
 
     docs: the documents of the reply, or those of the request where there is none. parameters: the request's, with
-    each Executor's results under ``__results__`` by process name. status: SUCCESS or ERROR and why. request_id: the
-    call's id in hex. endpoint: as it was asked.
+    each Executor's results under ``__results__`` by process name. error: the exception, if it came to one. endpoint: as
+    it was asked.
     """
 
-    __slots__ = ("docs", "parameters", "status", "request_id", "endpoint")
+    __slots__ = ("docs", "parameters", "error", "_call_id", "endpoint")
 
     def __init__(
         self,
@@ -52,14 +52,24 @@ class Response:
         parameters: dict[str, Any],
         *,
         error: RemoteError | None = None,
-        request_id: str = "",
+        call_id: bytes = b"",
         endpoint: str = "/",
     ) -> None:
         self.docs = docs
         self.parameters = parameters
-        self.status = Status(error)
-        self.request_id = request_id
+        self.error = error
         self.endpoint = endpoint
+        self._call_id = call_id
+
+    @property
+    def status(self) -> Status:
+        """SUCCESS or ERROR, and why."""
+        return Status(self.error)
+
+    @property
+    def request_id(self) -> str:
+        """The call's id in hex."""
+        return self._call_id.hex()
 
     @property
     def data(self) -> Response:
@@ -88,14 +98,14 @@ class Response:
 
 def read(outcome: Message, asked: DocumentArray, parameters: dict[str, Any], endpoint: str) -> Response:
     """The Response that `outcome` is to the documents `asked`. Raises ProtocolError for a payload that is none."""
-    call_id = outcome.call_id.hex()
+    call_id = outcome.call_id
     if outcome.kind is Kind.FAILURE:
-        error = error_of(outcome)
-        return Response(asked, parameters, error=error, request_id=call_id, endpoint=endpoint)
-    results = {part.label: decode_map(part.buffers()[0]) for part in outcome.parts if part.kind == RESULTS}
-    if results:
+        return Response(asked, parameters, error=error_of(outcome), call_id=call_id, endpoint=endpoint)
+    documents = [part for part in outcome.parts if part.kind == DOCUMENTS]
+    if len(documents) < len(outcome.parts):
+        results = {part.label: decode_map(part.buffers()[0]) for part in outcome.parts if part.kind == RESULTS}
         parameters = {**parameters, RESULTS_KEY: results}
-    return Response(_documents(outcome), parameters, request_id=call_id, endpoint=endpoint)
+    return Response(_documents(documents), parameters, call_id=call_id, endpoint=endpoint)
 
 
 def error_of(outcome: Message) -> RemoteError:
@@ -114,8 +124,7 @@ def error_of(outcome: Message) -> RemoteError:
     return kind(str(details.get("message", "the peer gave no reason")), **told)
 
 
-def _documents(outcome: Message) -> DocumentArray:
-    parts: list[Part] = [part for part in outcome.parts if part.kind == DOCUMENTS]
+def _documents(parts: list[Part]) -> DocumentArray:
     if len(parts) == 1:
         return decode_documents(parts[0].buffers())
     branches: dict[str, list[DocumentArray]] = {}

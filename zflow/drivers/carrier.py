@@ -66,7 +66,9 @@ class Carrier:
         self._directory = directory
         self._seen_version = directory.version
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._context.max_sockets = 65_535  # two per way out; the default of 1,023 is soon reached
+        # Two per way out, and as many again that are still closing. libzmq touches a table of this size: at its most
+        # of 65,535 that is 0.8 MB in every process.
+        self._context.max_sockets = min(65_535, 64 + 4 * len(role.ways_out()))
         self._watched: list[tuple[Any, int]] = []
         self._is_dense = False
         self._expects_many = False

@@ -63,9 +63,10 @@ class Lanes:
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing is open in this process yet. After a fork sockets are the parent's, and so is whatever holds the lock."""
+        """Nothing is open in this process yet. After a fork sockets are the parent's, and so is who holds the lock."""
         self._owner = os.getpid()
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._given_back = threading.Condition(self._lock)
         self._idle: list[Lane] = []
         self._in_use = 0
 
@@ -75,7 +76,7 @@ class Lanes:
             self._begin()
         with self._lock:
             self._is_closed = True
-            self._lock.wait_for(lambda: self._in_use == 0, grace)
+            self._given_back.wait_for(lambda: self._in_use == 0, grace)
             idle, self._idle = self._idle, []
         for lane in idle:
             lane.close()
@@ -105,13 +106,13 @@ class Lanes:
             if not self._is_closed and len(self._idle) < _IDLE_LANES:
                 self._idle.append(lane)
                 return
-            self._lock.notify_all()
+            self._given_back.notify_all()
         lane.close()
 
     def drop(self, lane: Lane | None) -> None:
         """`lane` was left in the middle of something and cannot be used again."""
         with self._lock:
             self._in_use -= 1
-            self._lock.notify_all()
+            self._given_back.notify_all()
         if lane is not None:
             lane.close()

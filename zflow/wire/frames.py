@@ -93,9 +93,10 @@ def excess(parts: Sequence[Part]) -> str:
     """
     total = frames = 0
     for item in parts:
-        for size in item.sizes:
-            total += size
-            frames += size // MAX_FRAME + 1
+        sizes = item.sizes
+        total += sum(sizes)
+        frames += len(sizes)
+    frames += total // MAX_FRAME  # what cutting adds at the most
     if total > MAX_REQUEST:
         return f"{total} bytes in one request; at most {MAX_REQUEST} are allowed"
     if frames >= MAX_FRAMES or len(parts) > MAX_PARTS:

@@ -155,7 +155,7 @@ def test_a_peer_that_breaks_off_is_left_and_dialled_again(monkeypatch):
         lane = lane_to(directory)
         with first:
             await answer_to(lane)
-        for _ in range(10):
+        for _ in range(4):
             with Served() as served:
                 directory.set("peer", served.address)
                 assert (await answer_to(lane)).kind is Kind.REPLY

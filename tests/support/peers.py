@@ -118,7 +118,7 @@ class Gate:
 
     def __call__(self, request: Message) -> Message:
         self.entered.set()
-        assert self._is_open.wait(20.0), "nobody opened the gate"
+        assert self._is_open.wait(10.0), "nobody opened the gate"
         return self._then(request)
 
     def open(self) -> None:

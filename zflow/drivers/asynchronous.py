@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
 from zflow.errors import Unavailable
-from zflow.roles.contract import APPLICATION, Role
+from zflow.roles.contract import APPLICATION, Role, failure
 from zflow.wire.header import Kind, Message
+
+_FRESH = 0.005  # seconds for which a lane need not look again whether its peers are still there
 
 
 class AsyncLane:
@@ -24,12 +26,18 @@ class AsyncLane:
         self._role = role
         self._carrier = Carrier(role, directory)
         self._inboxes: dict[bytes, asyncio.Queue[Message]] = {}
-        self._watched: set[int] = set()
+        self._watched: dict[int, object] = {}
+        self._looked_at = 0.0
+        self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._turn()
 
     def ask(self, request: Message, inbox: asyncio.Queue[Message]) -> None:
-        """Send `request` on its way; its outcome is put into `inbox`."""
+        """Send `request` on its way; its outcome is put into `inbox`. Raises Unavailable after `close`."""
+        if self._is_closed:
+            raise Unavailable("it was closed meanwhile")
+        if clock() - self._looked_at > _FRESH:
+            self._turn()  # the loop was busy: a peer that left must be known before it is sent anything
         self._inboxes[request.call_id] = inbox
         self._carrier.deliver(APPLICATION, request)
         self._turn()
@@ -41,7 +49,8 @@ class AsyncLane:
             self._turn()
 
     def close(self) -> None:
-        """Say goodbye to the peers and leave the loop."""
+        """Say goodbye to the peers and leave the loop; who still waits hears that it was closed."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         if not self._loop.is_closed():
@@ -49,11 +58,15 @@ class AsyncLane:
                 self._loop.remove_reader(descriptor)
         self._watched.clear()
         self._carrier.close()
+        for call_id, inbox in self._inboxes.items():
+            inbox.put_nowait(failure(call_id, Unavailable("it was closed before the answer came", maybe_executed=True)))
+        self._inboxes.clear()
 
     def _turn(self) -> None:
         carrier = self._carrier
         while carrier.turn(0.0):
             pass
+        self._looked_at = clock()
         while carrier.answered:
             outcome = carrier.answered.popleft()
             inbox = self._inboxes.pop(outcome.call_id, None)
@@ -63,11 +76,13 @@ class AsyncLane:
         self._wake_in_time()
 
     def _watch(self) -> None:
-        wanted = set(self._carrier.descriptors())
-        for descriptor in self._watched - wanted:
-            self._loop.remove_reader(descriptor)
-        for descriptor in wanted - self._watched:
-            self._loop.add_reader(descriptor, self._turn)
+        watched, wanted = self._watched, self._carrier.descriptors()
+        for descriptor, owner in watched.items():
+            if wanted.get(descriptor) is not owner:
+                self._loop.remove_reader(descriptor)
+        for descriptor, owner in wanted.items():
+            if watched.get(descriptor) is not owner:
+                self._loop.add_reader(descriptor, self._turn)
         self._watched = wanted
 
     def _wake_in_time(self) -> None:
@@ -95,7 +110,7 @@ class AsyncLanes:
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(loop)
         if lane is None:
-            self._close_where(asyncio.AbstractEventLoop.is_closed)
+            self._close_where(lambda loop: loop.is_closed())
             lane = self._lanes[loop] = AsyncLane(self._new_role(), self._directory)
         return lane
 
@@ -112,8 +127,10 @@ class AsyncLanes:
         self._close_where(lambda loop: loop is here or not loop.is_running())
 
     def _close_where(self, condition: Callable[[asyncio.AbstractEventLoop], bool]) -> None:
-        for loop in [loop for loop in self._lanes if condition(loop)]:
-            self._lanes.pop(loop).close()
+        for loop in list(self._lanes):  # loops of other threads may come and go meanwhile
+            lane = self._lanes.pop(loop, None) if condition(loop) else None
+            if lane is not None:
+                lane.close()
 
 
 async def answers(inbox: asyncio.Queue[Message]) -> AsyncIterator[Message]:

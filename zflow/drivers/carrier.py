@@ -145,9 +145,12 @@ class Carrier:
         """Call `reader` in `turn` whenever `descriptor` is readable."""
         self._watch(descriptor, reader)
 
-    def descriptors(self) -> list[int]:
-        """What an event loop must watch: each becomes readable when `turn` may have something to do."""
-        return [source if isinstance(source, int) else source.getsockopt(zmq.FD) for source in self._readers]
+    def descriptors(self) -> dict[int, object]:
+        """What an event loop must watch: each becomes readable when `turn` may have something to do.
+
+        With each its owner: the number of a socket that was closed may soon be another one's.
+        """
+        return {source if isinstance(source, int) else source.getsockopt(zmq.FD): source for source in self._readers}
 
     def close(self, linger_ms: int = 0) -> None:
         """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""

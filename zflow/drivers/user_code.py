@@ -122,20 +122,20 @@ class _Call:
 
     def __init__(self, request: Message, node: str) -> None:
         self._request = request
+        self._docs: DocumentArray | None = None
+        self.parameters: dict[str, Any] = {}
         groups: dict[str, list[DocumentArray]] = {}
-        parameters: dict[str, Any] = {}
         for item in request.parts:
             if item.kind == DOCUMENTS:
                 groups.setdefault(item.label, []).append(decode_documents(item.buffers()))
             elif item.kind == PARAMETERS:
                 parameters = decode_map(item.buffers()[0])
+                self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
         # shards of one node are one branch; each branch is what one of the needs made
         self.docs_map = {
             label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()
         }
         self.docs_matrix = list(self.docs_map.values())
-        self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
-        self._docs: DocumentArray | None = None
 
     @property
     def docs(self) -> DocumentArray:

@@ -25,6 +25,7 @@ from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 
 _UP = "gateway"  # the origin that a head inside this gateway answers to
+_NO_JOINS: dict[str, int] = {}  # shared by the walks through a graph without any
 _TARGET = re.compile(r"[A-Za-z0-9_|.*^$-]{1,256}")  # no groups: a name of 64 letters cannot make such a pattern slow
 
 
@@ -93,6 +94,8 @@ class Gateway:
         self._head_of = {link: head for head in heads.values() for link in head.ways_out()}
         self._new_id = new_id
         self._joins = {node.name: len(node.needs) for node in topology.nodes if len(node.needs) > 1}
+        before_joins = {need for node in topology.nodes if len(node.needs) > 1 for need in node.needs}
+        self._kept = before_joins | {topology.last}  # whose documents must outlive the step that takes them next
         self._walks: dict[tuple[Link, bytes], _Walk] = {}
         self._steps: dict[bytes, _Walk] = {}
 
@@ -163,7 +166,9 @@ class Gateway:
             leaving = Unavailable(f"{self.name} is shutting down", peer=self.name)
             return [(link, failure(message.call_id, leaving, not_started=True))]
         deadline = self.door.deadline(link, message, now)
-        walk = _Walk(link, message, deadline, self._joins.copy(), len(self.topology.nodes))
+        walk = _Walk(
+            link, message, deadline, self._joins.copy() if self._joins else _NO_JOINS, len(self.topology.nodes)
+        )
         target = message.extra.get("!target")
         if target is not None:
             try:
@@ -178,7 +183,7 @@ class Gateway:
         """`name` has made `documents`: go on to those who need it, or finish."""
         steps: Steps = []
         downstream = self.topology.downstream[name]
-        if name == self.topology.last or any(after in self._joins for after in downstream):
+        if name in self._kept:
             walk.made[name] = documents
         for after in downstream:
             node = self.topology.by_name[after]

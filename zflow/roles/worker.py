@@ -10,7 +10,7 @@ Two rules:
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +60,7 @@ class Worker:
         self._running: _Call | None = None
         self._deadlines: Timers[_Call] = Timers()
         self._calls: dict[bytes, _Call] = {}
-        self._outstanding: Counter[Link] = Counter()
+        self._outstanding: dict[Link, int] = {}
         self._served = 0
 
     def ways_out(self) -> Sequence[str]:
@@ -90,9 +90,10 @@ class Worker:
     def expire(self, now: float) -> Steps:
         self.door.expire(now)
         steps: Steps = []
-        for call in self._deadlines.due(now):
-            if call is not self._running:
-                steps.append(self._too_late(call))
+        if self._deadlines.next() is not None:
+            for call in self._deadlines.due(now):
+                if call is not self._running:
+                    steps.append(self._too_late(call))
         while self._queue and self._running is None:
             call = self._queue.popleft()
             if call.request is not None:
@@ -102,8 +103,10 @@ class Worker:
     def next_deadline(self) -> float | None:
         if self._queue and self._running is None:
             return 0.0  # work can begin as soon as everything that waits at the door has been read
-        times = [when for when in (self._deadlines.next(), self.door.leaves_at) if when is not None]
-        return min(times) if times else None
+        due, leaves_at = self._deadlines.next(), self.door.leaves_at
+        if due is None or leaves_at is None:
+            return leaves_at if due is None else due
+        return min(due, leaves_at)
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
         return self.door.malformed(link, error)
@@ -127,7 +130,8 @@ class Worker:
         if self.door.draining:
             leaving = Unavailable(f"{self.name} is shutting down", peer=self.name)
             return [(link, failure(call_id, leaving, not_started=True))]
-        if self._outstanding[link] >= self.door.credit:
+        outstanding = self._outstanding.get(link, 0)
+        if outstanding >= self.door.credit:
             full = ResourceExhausted(
                 f"{self.name} takes {self.door.credit} requests of one connection at a time", peer=self.name
             )
@@ -135,7 +139,7 @@ class Worker:
         message.extra["nodes"] = self.door.nodes(link)
         call = _Call(link, message)
         self._calls[call_id] = call
-        self._outstanding[link] += 1
+        self._outstanding[link] = outstanding + 1
         deadline = self.door.deadline(link, message, now)
         if deadline is not None:
             if deadline <= now:

@@ -49,12 +49,18 @@ def part(kind: int, label: str, buffers: Sequence[Buffer], shard: int | None = N
     return Part(kind, label, shard, sizes, [buffer for buffer, size in zip(buffers, sizes) if size])
 
 
-def split(layout: Sequence[tuple[int, str, int | None, Sequence[int]]], frames: Sequence[Buffer]) -> list[Part]:
+def split(layout: Sequence[Sequence[Any]], frames: Sequence[Buffer]) -> list[Part]:
     """The parts of a received payload. `layout` was checked by the header; here the frames must fit it exactly."""
     parts = []
     at, count = 0, len(frames)
-    for kind, label, shard, sizes in layout:
+    for entry in layout:
+        label, sizes = entry[1], entry[3]
         start = at
+        whole = frames[at : at + len(sizes)]
+        if 0 not in sizes and [*map(len, whole)] == sizes:  # the common case: one frame for each
+            at += len(sizes)
+            parts.append(Part(entry[0], label, entry[2], sizes, whole))
+            continue
         for size in sizes:
             left = size
             while left > 0:
@@ -67,7 +73,7 @@ def split(layout: Sequence[tuple[int, str, int | None, Sequence[int]]], frames: 
                 at += 1
             if left:
                 raise ProtocolError(f"part {label!r}: a frame reaches {-left} bytes beyond its buffer of {size}")
-        parts.append(Part(kind, label, shard, sizes, frames[start:at]))
+        parts.append(Part(entry[0], label, entry[2], sizes, frames[start:at]))
     if at != count:
         raise ProtocolError(f"{count - at} frames more than the layout names")
     return parts

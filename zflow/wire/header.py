@@ -262,7 +262,7 @@ def _check_depth(value: Any, left: int) -> None:
             _check_depth(item, left - 1)
 
 
-def _checked_layout(layout: Any, message_kind: Kind) -> list[tuple[int, str, int | None, list[int]]]:
+def _checked_layout(layout: Any, message_kind: Kind) -> list[list[Any]]:
     if type(layout) is not list or len(layout) > MAX_PARTS:
         raise ProtocolError(f"layout is not an array of at most {MAX_PARTS} parts")
     total = 0
@@ -292,7 +292,7 @@ def _checked_layout(layout: Any, message_kind: Kind) -> list[tuple[int, str, int
         raise ProtocolError(f"{singles} parts that there is one of at most: parameters, or details")
     if total > MAX_REQUEST:
         raise ProtocolError(f"a payload of {total} bytes; at most {MAX_REQUEST} are allowed")
-    return [(entry[0], entry[1], entry[2], entry[3]) for entry in layout]
+    return layout
 
 
 def _comparable(message: Message) -> tuple[Any, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from zflow.documents.document_array import DocumentArray
-from zflow.drivers.inline import Lane, Lanes
+from zflow.drivers.inline import Lane, Lanes, clock
 from zflow.errors import ConfigError, nearest
 from zflow.inputs import Inputs, batches
 from zflow.posting import PREFETCH, REQUEST_SIZE, Callback, Posting
+
+
+_SLOW = 0.001  # seconds; inputs that take longer to make let the answers that have come meanwhile go first
 
 
 class Asker:
@@ -113,18 +115,25 @@ def _exchange(lane: Lane, posting: Posting, inputs: Inputs, request_size: int) -
     sound and its connections can be used again.
     """
     caller = posting.caller
+    waiting = batches(inputs, request_size)
+    is_more = True
     try:
-        waiting = batches(inputs, request_size)
-        batch: DocumentArray | None = next(waiting)
-        while batch is not None or caller.is_waiting:
-            while batch is not None and caller.may_ask:
-                lane.ask(posting.request(batch))
+        while is_more or caller.is_waiting:
+            is_slow = False
+            while is_more and caller.may_ask and not is_slow:
+                began = clock()
                 batch = next(waiting, None)
-            for outcome in lane.answers():
-                for response in posting.settle(outcome):
-                    posting.keep(response)
+                is_more = batch is not None
+                if batch is not None:
+                    lane.ask(posting.request(batch))
+                is_slow = clock() - began > _SLOW
+            if caller.is_waiting:
+                for outcome in lane.answers(until=0.0 if is_more and is_slow else None):
+                    for response in posting.settle(outcome):
+                        posting.keep(response)
         return None
     except Exception as fault:
+        waiting.close()  # a generator of the user's ends now, not when the exception is forgotten
         for cancel in caller.cancel():
             lane.ask(cancel)
         return fault

@@ -1,7 +1,8 @@
 """What may be posted, cut lazily into requests.
 
-Documents, and what makes one: a dict, a str, bytes or an array. One of these alone is one Document; an iterable of
-them is as many; a generator is read only as fast as its requests are sent.
+Documents, and what makes one: a dict, a str, bytes or an array. One of these alone is one Document, but for an array,
+which is as many as it has rows; an iterable of them is as many; a generator is read only as fast as its requests are
+sent.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ def count_of(inputs: Any) -> int | None:
     """How many Documents `inputs` will give, None where only reading them would tell."""
     if inputs is None:
         return 0
-    if isinstance(inputs, (Document, str, bytes, Mapping)):
+    if isinstance(inputs, (Document, str, bytes, bytearray, Mapping)):
         return 1
     return len(inputs) if hasattr(inputs, "__len__") else None
 
 
 def batches(inputs: Any, size: int) -> Iterator[DocumentArray]:
     """`inputs` as one DocumentArray per request of `size` Documents; `size` <= 0: all in one. Never none at all."""
+    _check_size(size)
     if isinstance(inputs, Document):  # the most frequent ones first: this is on the way of every post
         inputs = DocumentArray([inputs])
     elif not isinstance(inputs, DocumentArray):
@@ -60,6 +62,7 @@ def batches(inputs: Any, size: int) -> Iterator[DocumentArray]:
 
 async def async_batches(inputs: Any, size: int) -> AsyncIterator[DocumentArray]:
     """The same for an asynchronous caller, whose inputs may also be an async generator."""
+    _check_size(size)
     inputs = _called(inputs)
     if not isinstance(inputs, AsyncIterable):
         for whole in batches(inputs, size):
@@ -75,6 +78,11 @@ async def async_batches(inputs: Any, size: int) -> AsyncIterator[DocumentArray]:
             is_first = False
     if batch or is_first:
         yield DocumentArray(batch)
+
+
+def _check_size(size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise InvalidRequest(f"request_size: expected a whole number, got {size!r}")
 
 
 def _called(inputs: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zflow.documents.document_array import DocumentArray
@@ -51,14 +51,14 @@ class Posting:
         prefetch: int = PREFETCH,
         timeout: float | None = None,
     ) -> None:
-        if not is_endpoint(on):
+        if not isinstance(on, str) or not is_endpoint(on):
             raise InvalidRequest(f"{on!r:.80} cannot be an endpoint: it must match {ENDPOINT_PATTERN}")
         self._on = on
-        self._parameters = dict(parameters) if parameters else {}
+        self._parameters = _parameters(parameters)
         self._shared_parts = [part(PARAMETERS, "", [encode_map(self._parameters)])] if self._parameters else []
-        self._on_done = on_done
-        self._on_error = on_error
-        self._on_always = on_always
+        self._on_done = _callback("on_done", on_done)
+        self._on_error = _callback("on_error", on_error)
+        self._on_always = _callback("on_always", on_always)
         self._continue_on_error = continue_on_error
         self._return_responses = return_responses
         self._responses: list[Response] = []
@@ -153,6 +153,20 @@ def _arity(callback: Callback) -> int:
     if any(item.kind is item.VAR_POSITIONAL for item in parameters):
         return 2
     return min(2, len(positional))
+
+
+def _callback(name: str, callback: Any) -> Callback | None:
+    if callback is not None and not callable(callback):
+        raise InvalidRequest(f"{name}: expected a function, got {callback!r:.80}")
+    if inspect.iscoroutinefunction(callback):
+        raise InvalidRequest(f"{name}: {callback.__qualname__} must not be async: nobody would await it")
+    return callback  # type: ignore[no-any-return]
+
+
+def _parameters(parameters: Any) -> dict[str, Any]:
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise InvalidRequest(f"parameters: expected a dict, got {parameters!r:.80}")
+    return dict(parameters or ())
 
 
 def _window(prefetch: int) -> int:

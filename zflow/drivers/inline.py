@@ -41,9 +41,9 @@ class Lane:
         """At least one outcome, and all that have come with it; none only when the time `until` comes first."""
         answered = self._carrier.answered
         while not answered:
-            if until is not None and clock() >= until:
-                return
             self._carrier.turn(until)
+            if not answered and until is not None and clock() >= until:
+                return
         self._looked_at = clock()
         while answered:
             yield answered.popleft()

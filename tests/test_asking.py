@@ -26,6 +26,7 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.response import Response
+from zflow.roles import head
 from zflow.roles.contract import failure
 from zflow.wire.frames import DOCUMENTS
 from zflow.wire.header import Message
@@ -267,8 +268,9 @@ def test_an_interrupt_while_the_answer_is_awaited_is_not_waited_out():
 # -- callbacks and errors ----------------------------------------------------------------------------------------------
 
 
-def test_on_error_hears_of_every_way_to_fail(client):
+def test_on_error_hears_of_every_way_to_fail(client, monkeypatch):
     """User code, time, nobody there, refused: the same callback, with the response and a typed error."""
+    monkeypatch.setattr(head, "PATIENCE", 0.2)
     gate = Gate()
     with Served(gate) as slow, Client(port=slow.port) as impatient, Client(port=1) as lonely:
         heard = {

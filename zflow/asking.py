@@ -1,14 +1,14 @@
-"""Who can post: the methods that Client and Flow share, on the inline driver."""
+"""Who can post: the methods that Client and Flow share. What a post means is in posting.py; here it is done, inline."""
 
 from __future__ import annotations
 
+from time import monotonic as clock
 from typing import Any
 
-from zflow.drivers.inline import Lane, Lanes, clock
+from zflow.drivers.inline import Lane, Lanes
 from zflow.errors import ConfigError, nearest
 from zflow.inputs import Inputs, batches
 from zflow.posting import PREFETCH, REQUEST_SIZE, Callback, Posting
-
 
 _SLOW = 0.001  # seconds; inputs that take longer to make let the answers that have come meanwhile go first
 
@@ -22,6 +22,22 @@ class Asker:
 
     def _default_prefetch(self) -> int:
         return PREFETCH
+
+    def _perform(self, posting: Posting, inputs: Inputs, request_size: int) -> Any:
+        """Carry out `posting`, here on the calling thread, and give what `post` returns."""
+        lanes = self._lanes()
+        lane = lanes.take()
+        try:
+            fault = _exchange(lane, posting, inputs, request_size)
+        except BaseException:
+            lanes.drop(lane)
+            raise
+        finally:
+            posting.finish()
+        lanes.give_back(lane)
+        if fault is not None:
+            raise fault
+        return posting.result()
 
     def post(
         self,
@@ -60,8 +76,11 @@ class Asker:
 
         Raises ExecutorError, Unavailable, DeadlineExceeded or another RemoteError when a request fails and there is
         neither `on_error` nor `continue_on_error`; CallbackError when a callback raises.
+
+        An asynchronous Client or Flow returns at once what can be awaited for the result or, with ``async for``,
+        iterated over for the documents of each request as it is answered; `inputs` may be an async generator there.
         """
-        refuse_unknown(options)
+        _refuse_unknown(options)
         posting = Posting(
             on,
             inputs,
@@ -77,19 +96,7 @@ class Asker:
             prefetch=self._default_prefetch() if prefetch is None else prefetch,
             timeout=timeout,
         )
-        lanes = self._lanes()
-        lane = lanes.take()
-        try:
-            fault = _exchange(lane, posting, inputs, request_size)
-        except BaseException:
-            lanes.drop(lane)
-            raise
-        finally:
-            posting.finish()
-        lanes.give_back(lane)
-        if fault is not None:
-            raise fault
-        return posting.result()
+        return self._perform(posting, inputs, request_size)
 
     def index(self, inputs: Inputs = None, **options: Any) -> Any:
         """`post` to ``/index``."""
@@ -143,6 +150,6 @@ _KNOWN = tuple(name for name in Asker.post.__annotations__ if name not in ("opti
 _WITHOUT_EFFECT = {"return_results"}  # documents are what post returns anyway
 
 
-def refuse_unknown(options: dict[str, Any]) -> None:
+def _refuse_unknown(options: dict[str, Any]) -> None:
     for name in options.keys() - _WITHOUT_EFFECT:
         raise ConfigError(f"post has no option {name!r}: {nearest(name, _KNOWN)}")

@@ -7,7 +7,7 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from zflow.documents.document import Document
@@ -28,7 +28,7 @@ def count_of(inputs: Any) -> int | None:
     return len(inputs) if hasattr(inputs, "__len__") else None
 
 
-def batches(inputs: Any, size: int) -> Iterator[DocumentArray]:
+def batches(inputs: Any, size: int) -> Generator[DocumentArray, None, None]:
     """`inputs` as one DocumentArray per request of `size` Documents; `size` <= 0: all in one. Never none at all."""
     _check_size(size)
     if isinstance(inputs, Document):  # the most frequent ones first: this is on the way of every post

@@ -64,7 +64,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the tests that take long (marker full)")
 
 
+def _hear_the_terminal() -> None:
+    """Who is started in the background, or by nohup, ignores Ctrl-C and hang-ups, and so would all that tests start."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+            signal.signal(number, handler)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _hear_the_terminal()
     config.addinivalue_line("markers", "full: takes long or needs many processes; runs with --full only")
     config.addinivalue_line("markers", f"time_limit(seconds): how long the test may take, instead of {TIME_LIMIT:g} s")
     config.stash[_session] = _Session(config)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.executors import echo
 from tests.support.peers import Gate, Served, hold_until
-from zflow.asynchronous import AsyncAsker, AsyncClient
+from zflow.asynchronous import AsyncClient
 from zflow.client import Client
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
@@ -455,13 +455,5 @@ def test_a_post_can_be_awaited_once(served):
             assert len(await post) == 3
             with pytest.raises(RuntimeError, match="awaited already"):
                 await post
-
-    on_a_loop(body)
-
-
-def test_whoever_cannot_be_asked_says_so():
-    async def body() -> None:
-        with pytest.raises(NotImplementedError):
-            await AsyncAsker().post("/")
 
     on_a_loop(body)

@@ -6,20 +6,21 @@ A room of its own, because importing asyncio costs a third of what `import zflow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
 from functools import partial
 from typing import Any
 
 from zflow.asking import Asker
 from zflow.client import address_of, head_asking
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.asynchronous import AsyncLanes, answers
+from zflow.drivers.asynchronous import AsyncLane, AsyncLanes, answers
 from zflow.drivers.directory import Directory
 from zflow.flow import Flow
 from zflow.inputs import Inputs, async_batches
 from zflow.posting import Posting
 from zflow.response import Response
 from zflow.roles.contract import Role
+from zflow.wire.header import Message
 
 
 class AsyncPost:
@@ -33,6 +34,7 @@ class AsyncPost:
         self._posting = posting
         self._inputs = inputs
         self._request_size = request_size
+        self._is_begun = False
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._whole().__await__()
@@ -47,22 +49,58 @@ class AsyncPost:
         return self._posting.result()
 
     async def _responses(self) -> AsyncIterator[Response]:
+        if self._is_begun:
+            raise RuntimeError("this post was awaited already, and its inputs may be used up; post again")
+        self._is_begun = True
         lane, posting, caller = self._lanes.lane(), self._posting, self._posting.caller
-        inbox: asyncio.Queue[Any] = asyncio.Queue()
+        inbox: asyncio.Queue[Message | None] = asyncio.Queue()
         waiting = async_batches(self._inputs, self._request_size)
+        room = asyncio.Event()
+        feeding: asyncio.Task[None] | None = None
+        if isinstance(self._inputs, AsyncIterable) or callable(self._inputs):
+            feeding = asyncio.ensure_future(self._feed(lane, inbox, waiting, room))
+        is_more = True
         try:
-            batch: DocumentArray | None = await anext(waiting)
-            while batch is not None or caller.is_waiting:
-                while batch is not None and caller.may_ask:
-                    lane.ask(posting.request(batch), inbox)
-                    batch = await anext(waiting, None)
+            while is_more or caller.is_waiting:
+                if feeding is None and is_more:
+                    is_more = await self._ask(lane, inbox, waiting)
+                    if not caller.is_waiting:
+                        continue
                 async for outcome in answers(inbox):
-                    for response in posting.settle(outcome):
-                        yield response
+                    if outcome is None and feeding is not None:
+                        is_more = False
+                        feeding.result()  # raises what the inputs raised
+                    elif outcome is not None:
+                        for response in posting.settle(outcome):
+                            room.set()
+                            yield response
         finally:
             for cancel in caller.cancel():
                 lane.cancel(cancel.call_id)
             posting.finish()
+            if feeding is not None:
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
+
+    async def _ask(self, lane: AsyncLane, inbox: asyncio.Queue[Any], waiting: AsyncIterator[DocumentArray]) -> bool:
+        """Ask as long as there is room. Returns whether there is more to ask."""
+        while self._posting.caller.may_ask:
+            batch = await anext(waiting, None)
+            if batch is None:
+                return False
+            lane.ask(self._posting.request(batch), inbox)
+        return True
+
+    async def _feed(
+        self, lane: AsyncLane, inbox: asyncio.Queue[Any], waiting: AsyncIterator[DocumentArray], room: asyncio.Event
+    ) -> None:
+        """Ask until nothing is left: a task of its own, where an answer would wait for the next input otherwise."""
+        try:
+            while await self._ask(lane, inbox, waiting):
+                room.clear()
+                await room.wait()
+        finally:
+            inbox.put_nowait(None)
 
 
 class AsyncClient(Asker):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
@@ -25,14 +26,14 @@ class AsyncLane:
         self._loop = asyncio.get_running_loop()
         self._role = role
         self._carrier = Carrier(role, directory)
-        self._inboxes: dict[bytes, asyncio.Queue[Message]] = {}
+        self._inboxes: dict[bytes, asyncio.Queue[Any]] = {}
         self._watched: dict[int, object] = {}
         self._looked_at = 0.0
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._turn()
 
-    def ask(self, request: Message, inbox: asyncio.Queue[Message]) -> None:
+    def ask(self, request: Message, inbox: asyncio.Queue[Any]) -> None:
         """Send `request` on its way; its outcome is put into `inbox`. Raises Unavailable after `close`."""
         if self._is_closed:
             raise Unavailable("it was closed meanwhile")
@@ -133,7 +134,7 @@ class AsyncLanes:
                 lane.close()
 
 
-async def answers(inbox: asyncio.Queue[Message]) -> AsyncIterator[Message]:
+async def answers(inbox: asyncio.Queue[Any]) -> AsyncIterator[Any]:
     """At least one outcome, and all that have come with it."""
     yield await inbox.get()
     while not inbox.empty():

@@ -10,7 +10,7 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lanes
 from zflow.drivers.sockets import check_address
-from zflow.errors import ConfigError
+from zflow.errors import ConfigError, nearest
 from zflow.roles.head import Head
 
 
@@ -22,10 +22,14 @@ class Client(Asker):
     """
 
     def __new__(cls, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False, **options: Any) -> Any:
-        if asyncio and cls is Client:
+        if cls is not Client:
+            return super().__new__(cls)
+        for name in options:
+            raise ConfigError(f"Client has no option {name!r}: {nearest(name, ('host', 'port', 'asyncio'))}")
+        if asyncio:
             from zflow.asynchronous import AsyncClient  # asyncio costs a third of `import zflow`; few need it
 
-            return AsyncClient(host, port, **options)
+            return AsyncClient(host, port)
         return super().__new__(cls)
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False) -> None:
@@ -71,8 +75,10 @@ def address_of(host: str, port: int | None = None) -> str:
     given = host.removeprefix("tcp://")
     if "://" in given:
         raise ConfigError(f"host: {host!r} is not reachable by zflow; use a host name, host:port or tcp://host:port")
+    if given.count(":") > 1 and not given.startswith("["):
+        raise ConfigError(f"host: write [{given}] for an address of IPv6, and the port behind it: [{given}]:port")
     name, found, tail = given.rpartition(":")
-    if found and tail.isdigit() and not given.endswith("]"):
+    if found and tail.isascii() and tail.isdigit():
         if port is not None and int(tail) != port:
             raise ConfigError(f"host {host!r} names another port than port={port}")
         given, port = name, int(tail)

@@ -25,6 +25,8 @@ class Echo(Executor):
 
     @requests(on="/slow")
     def slow(self, docs, **kwargs):
+        if "begun" in docs[0].tags:
+            Path(docs[0].tags["begun"]).touch()
         time.sleep(0.5)
         docs.texts = ["slept" for _ in docs]
 
@@ -156,18 +158,20 @@ def test_flows_start_in_threads_and_beside_running_event_loops() -> None:
     assert sorted(texts) == ["loop", "thread", "thread"]
 
 
-def test_requests_in_flight_at_close_get_their_answers() -> None:
+def test_requests_in_flight_at_close_get_their_answers(tmp_path: Path) -> None:
     texts: dict[str, list[str]] = {}
-    flow = Flow(quiet=True).add(uses=Echo)
+    flow = Flow(quiet=True).add(uses=Echo, replicas=2)
     with flow:
         client = Client(port=flow.port)
-        under_way = [
-            threading.Thread(target=lambda: texts.update(inline=flow.post("/slow", Document()).texts)),
-            threading.Thread(target=lambda: texts.update(client=client.post("/slow", Document()).texts)),
-        ]
+        askers = {"inline": flow, "client": client}
+
+        def ask(name: str) -> None:
+            texts[name] = askers[name].post("/slow", Document(tags={"begun": str(tmp_path / name)})).texts
+
+        under_way = [threading.Thread(target=ask, args=(name,)) for name in askers]
         for thread in under_way:
             thread.start()
-        time.sleep(0.2)  # both are on their way; the Flow closes while they run
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, "both requests to run")  # the Flow closes while they do
     for thread in under_way:
         thread.join(10)
     client.close()

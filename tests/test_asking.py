@@ -35,12 +35,7 @@ from zflow.wire.payload import decode_documents
 
 def texts_of(request: Message) -> list[str]:
     """The texts of the documents in a request, as its peer sees them."""
-    return [
-        text
-        for item in request.parts
-        if item.kind == DOCUMENTS
-        for text in decode_documents(item.buffers()).texts
-    ]
+    return [text for item in request.parts if item.kind == DOCUMENTS for text in decode_documents(item.buffers()).texts]
 
 
 class Peer:

@@ -153,9 +153,7 @@ def test_an_async_generator_is_read_no_further_than_its_prefetch(prefetch, size,
 
     async def body() -> None:
         async with AsyncClient(port=served.port) as client:
-            post = asyncio.ensure_future(
-                _awaited(client.post("/", inputs(), request_size=size, prefetch=prefetch))
-            )
+            post = asyncio.ensure_future(_awaited(client.post("/", inputs(), request_size=size, prefetch=prefetch)))
             while not gate.entered.is_set():
                 await asyncio.sleep(0.001)
             for _ in range(20):

@@ -396,4 +396,3 @@ def test_the_peer_forgets_a_client_that_has_gone(served):
         client.post("/", "a")
         assert len(served.role.door.greeted) == 1
     hold_until(lambda: len(served.role.door.greeted) == 0)
-

@@ -68,7 +68,11 @@ def test_as_plain_data() -> None:
 def test_a_failure_keeps_the_documents_that_were_asked() -> None:
     asked = DocumentArray([Document(text="mine")])
     error = ExecutorError(
-        "a raised ValueError('v')", node="a", peer="a/rep-0", name="ValueError", description="ValueError('v')",
+        "a raised ValueError('v')",
+        node="a",
+        peer="a/rep-0",
+        name="ValueError",
+        description="ValueError('v')",
         traceback="Traceback...",
     )
     response = read(failure(CALL, error), asked, {}, "/")

@@ -57,7 +57,12 @@ def test_a_worker_has_its_name_and_tells_its_endpoints():
 
 @pytest.mark.parametrize(
     ("executor", "idempotent", "told"),
-    [(Endpoints(), False, ["/again"]), (Endpoints(), True, ["*"]), (Executor(), False, None), (Executor(), True, ["*"])],
+    [
+        (Endpoints(), False, ["/again"]),
+        (Endpoints(), True, ["*"]),
+        (Executor(), False, None),
+        (Executor(), True, ["*"]),
+    ],
 )
 def test_a_worker_tells_which_endpoints_may_run_again(executor, idempotent, told):
     role = worker_role("a/rep-0", executor, bind="ipc:///x", idempotent=idempotent)

@@ -328,4 +328,3 @@ def test_the_first_outcome_is_waited_for():
         assert len([message async for message in answers(inbox)]) == 1
 
     on_a_loop(body)
-

@@ -176,7 +176,7 @@ def _addressed(key: str, value: Any, node: str, nodes: Collection[str]) -> tuple
         return key, ""
     if "__" not in key:
         return None, ""
-    named = [name for name in {node, *nodes} if key.startswith(f"{name}__") and len(key) > len(name) + 2]
+    named = [name for name in (node, *nodes) if key.startswith(f"{name}__") and len(key) > len(name) + 2]
     target = max(named, key=len, default=None)
     return target, key[len(target) + 2 :] if target is not None else ""
 

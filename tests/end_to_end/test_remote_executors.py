@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import is_alive, read_until
 from zflow import Client, Document, DocumentArray, Executor, ExecutorError, Flow, requests
+from zflow.probing import describe
 
 EXEC_PY = """
 from zflow import Executor, requests, Document, DocumentArray
@@ -142,6 +143,40 @@ def test_insecure_is_spoken_and_warned_of(folder, start, zflow_command, port) ->
     with Client(port=port) as client:
         assert len(client.post("/", inputs=DocumentArray.empty(2))) == 2
     assert "[W]" in told and "insecure" in told
+
+
+def test_every_option_of_the_command_line_reaches_the_executor(folder, start, zflow_command, port) -> None:
+    (folder / "telling.py").write_text(
+        "import os\n"
+        "from zflow import Executor, requests\n"
+        "class Telling(Executor):\n"
+        "    def __init__(self, word='', **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
+        "        self.word = word\n"
+        "    def tell(self, **kwargs):\n"
+        "        return {'word': self.word, 'env': os.environ['OF_THE_TEST'], 'metas': self.metas.name,\n"
+        "                'workspace': self.workspace, 'name': self.runtime_args.name}\n"
+    )
+    words = (
+        *("--uses", "Telling", "--py-modules", str(folder / "telling.py"), "--uses-with", "word=given"),
+        *("--uses-metas", "name=Named", "--uses-requests", "/tell=tell", "--workspace", str(folder / "work")),
+        *("--env", "OF_THE_TEST=set", "--name", "teller", "--port-in", str(port), "--idempotent", "--quiet-error"),
+    )
+    process = start(*zflow_command, "executor", *words)
+    read_until(process, f"127.0.0.1:{port}")
+    with Client(port=port) as client:
+        [response] = client.post("/tell", return_responses=True)
+    assert response.results == {
+        "teller/rep-0": {
+            "word": "given",
+            "env": "set",
+            "metas": "Named",
+            "workspace": str(folder / "work" / "Named" / "0"),
+            "name": "teller/rep-0",
+        }
+    }
+    described = describe(f"tcp://127.0.0.1:{port}")
+    assert {"name": "/tell", "idempotent": True} in described["endpoints"]
 
 
 def test_a_gateway_alone_joins_executors_that_run_elsewhere(standalone, port, folder, start, zflow_command) -> None:

@@ -77,6 +77,7 @@ def serve_gateway(plan: GatewayPlan, *, log: Log | None = None) -> int:
 
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
+    os.environ.update(plan.env)  # before user code and what it imports; what an interpreter reads at birth is too late
     lifeline = Lifeline(None, log)
     try:
         reactor = _make_peer(plan, bind, Directory(), lifeline, log)

@@ -46,4 +46,4 @@ versions:
 check: lint types test
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info

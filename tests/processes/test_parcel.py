@@ -95,6 +95,16 @@ def test_another_file_of_the_same_name_is_not_the_module(tmp_path: Path, monkeyp
     assert in_another_process(packed, "it.which") == "used"
 
 
+def test_code_that_travels_by_value_keeps_the_name_of_its_file() -> None:
+    def answer() -> str:
+        def inner() -> None: ...
+
+        return inner.__code__.co_filename
+
+    packed = parcel.pack("it", answer)
+    assert in_another_process(packed, "it.__code__.co_filename + ' ' + it()") == f"{__file__} {__file__}"
+
+
 def test_classes_of_functions_and_of_tests_travel() -> None:
     class OfThisFunction(OfThisModule):
         other = OfThisModule.answer + 1

@@ -85,7 +85,8 @@ LAUGHS = "a: &a [x]\n" + "".join(f"{b}: &{b} [*{a},*{a},*{a},*{a}]\n" for a, b i
         pytest.param("a: {<<: [{b: 1}, {b: 2}]}", "merge keys", id="69 merge bomb"),
         pytest.param("a: &a [*a]", "aliases", id="70 self anchor"),
         pytest.param("&a a: {*a : 1}", "a key must be a plain word", id="70 alias as key"),
-        pytest.param("[" * 5000, f"nested more than {MAX_DEPTH} deep", id="71 deep"),
+        # libyaml looks ahead, and since PyYAML 6.0.4 has a limit of its own that it may meet first
+        pytest.param("[" * 5000, f"nested more than {MAX_DEPTH} deep|maximum nesting depth", id="71 deep"),
         pytest.param("a: " * 3 + "1", "not valid YAML", id="71 nested on a line"),
         pytest.param("- " * 5000 + "1", f"nested more than {MAX_DEPTH} deep", id="71 deep dashes"),
         pytest.param("a: " + "1" * 100_000, "YAML:1 a: a number of 100000 characters", id="72 endless number"),

@@ -4,6 +4,7 @@ This is the part that reactor and inline driver share. One thread owns a carrier
 
 A way out is one connection of one socket. When the connection is lost, everything that had arrived is delivered, the
 role is told, the socket is closed and after a pause a new one is dialled, at the address the directory then knows.
+When the replicas of a group change, the role is told; a way out that it has no use for any more is closed for good.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from zmq.backend import zmq_poll as poll
 from zflow.drivers import sockets
 from zflow.drivers.directory import Directory
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Steps, group_of
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
@@ -31,6 +32,7 @@ _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer with
 _BURST = 64  # messages read from one socket before the others are looked at
 _DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
 _FAREWELL_MS = 200
+_MAY_COME = 1024  # ways out that may come while it runs
 _LONGEST = 3600.0  # seconds of one sleep; poll counts milliseconds in 31 bits, and a caller's budget may be years
 
 
@@ -65,10 +67,13 @@ class Carrier:
         self.address = ""
         self._directory = directory
         self._seen_version = directory.version
+        self._seen_replicas: dict[str, tuple[str, ...]] = {}
+        self._told_of_replicas()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # Two per way out, and as many again that are still closing. libzmq touches a table of this size: at its most
         # of 65,535 that is 0.8 MB in every process.
-        self._context.max_sockets = min(65_535, 64 + 4 * len(role.ways_out()))
+        ways_out = len(role.ways_out())
+        self._context.max_sockets = min(65_535, 64 + 4 * (ways_out + _MAY_COME if ways_out else 0))
         self._watched: list[tuple[Any, int]] = []
         self._is_dense = False
         self._expects_many = False
@@ -77,6 +82,7 @@ class Carrier:
         self._front_over_tcp = False
         self._ways_out = {link: _WayOut(link) for link in role.ways_out()}
         self._undialled = list(self._ways_out.values())
+        self._has_leaving = False
         try:
             if bind is not None:
                 self._front, self.address = sockets.bind(self._context, bind)
@@ -109,9 +115,15 @@ class Carrier:
         due = self.role.next_deadline()
         if due is not None and due <= (now := clock()):
             self.carry(self.role.expire(now))
+        self.look_up()
+        if self._has_leaving:
+            self._close_left()
+        return bool(ready)
+
+    def look_up(self) -> None:
+        """Act on what has changed in the directory; it costs one comparison if nothing has."""
         if self._seen_version != self._directory.version:
             self._look_up()
-        return bool(ready)
 
     def next_due(self) -> float | None:
         """When `turn` has something to do at the latest, even if nothing comes in."""
@@ -121,12 +133,20 @@ class Carrier:
             return dial_at if due is None else min(due, dial_at)
         return due
 
+    def bind(self, address: str) -> str:
+        """Listen at `address` besides where it listens already. Returns the address really bound; raises PortInUse."""
+        assert self._front is not None
+        bound = sockets.bind_also(self._front, address)
+        self._front_over_tcp = self._front_over_tcp or sockets.is_tcp(address)
+        return bound
+
     def expect_many(self) -> None:
         """Nobody has looked for a while: the next turn reads everything that waits, a cancel behind what it cancels."""
         self._expects_many = True
 
     def deliver(self, link: Link, message: Message) -> None:
         """A local end says `message`."""
+        self.look_up()  # a replica that is leaving must not be sent what it could lose
         self.carry(self.role.receive(link, message, clock()))
 
     def carry(self, steps: Steps) -> None:
@@ -155,10 +175,7 @@ class Carrier:
     def close(self, linger_ms: int = 0) -> None:
         """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""
         for way_out in self._ways_out.values():
-            if way_out.socket is not None and way_out.heard:
-                way_out.socket.setsockopt(zmq.LINGER, max(linger_ms, _FAREWELL_MS))
-                self._send_out(way_out, Message(Kind.DRAINED))
-            self._hang_up(way_out)
+            self._say_goodbye(way_out, linger_ms)
         if self._front is not None:
             self._front.setsockopt(zmq.LINGER, linger_ms)
             self._unwatch(self._front)
@@ -290,10 +307,13 @@ class Carrier:
         self._undialled.append(way_out)
         where = "" if way_out.address == way_out.link else f"{way_out.address}: "
         self.carry(self.role.lost(way_out.link, where + reason, now))
+        self._directory.lost(way_out.link)
 
     def _look_up(self) -> None:
         """The directory has changed: dial at once who has an address now, leave who has moved or gone."""
         self._seen_version = self._directory.version
+        if self._told_of_replicas():
+            self._follow_role()
         for way_out in self._ways_out.values():
             address = self._directory.get(way_out.link)
             if way_out.socket is None:
@@ -301,6 +321,45 @@ class Carrier:
                 way_out.failures = 0
             elif address is not None and address != way_out.address:
                 self._lose(way_out, "it was replaced")
+
+    def _told_of_replicas(self) -> bool:
+        """Tell the role which groups have other replicas now. Returns whether there were any."""
+        changed = {
+            group: links
+            for group, links in self._directory.replicas().items()
+            if links != self._seen_replicas.get(group)
+        }
+        for group, links in changed.items():
+            self._seen_replicas[group] = links
+            self.carry(self.role.replicas(group, links, clock()))
+        return bool(changed)
+
+    def _follow_role(self) -> None:
+        """Keep the ways out that the role has now."""
+        for link in self.role.ways_out():
+            if link not in self._ways_out:
+                self._ways_out[link] = way_out = _WayOut(link)
+                self._undialled.append(way_out)
+        self._has_leaving = True
+
+    def _close_left(self) -> None:
+        """Close those ways out for good that the role has no use for any more; look again while some are finishing."""
+        used = set(self.role.ways_out())
+        for way_out in [way_out for link, way_out in self._ways_out.items() if link not in used]:
+            self._say_goodbye(way_out, 0)
+            del self._ways_out[way_out.link]
+            if way_out in self._undialled:
+                self._undialled.remove(way_out)
+            self.carry(self.role.lost(way_out.link, "it is a replica no longer", clock()))
+        replicas = {link for links in self._seen_replicas.values() for link in links}
+        groups = self._seen_replicas.keys()
+        self._has_leaving = any(link not in replicas and group_of(link) in groups for link in self._ways_out)
+
+    def _say_goodbye(self, way_out: _WayOut, linger_ms: int) -> None:
+        if way_out.socket is not None and way_out.heard:
+            way_out.socket.setsockopt(zmq.LINGER, max(linger_ms, _FAREWELL_MS))
+            self._send_out(way_out, Message(Kind.DRAINED))
+        self._hang_up(way_out)
 
     def _hang_up(self, way_out: _WayOut) -> None:
         socket, monitor = way_out.socket, way_out.monitor

@@ -32,9 +32,11 @@ class Lane:
         """Learn what happened while nobody looked: a peer that left must be known before it is sent anything."""
         if clock() - self._looked_at > _FRESH:
             self._carrier.turn(0.0)
+            self._looked_at = clock()
 
     def ask(self, request: Message) -> None:
         """Send `request` on its way; its outcome comes from `answers`."""
+        self.catch_up()  # inputs and callbacks may take their time
         self._carrier.deliver(APPLICATION, request)
 
     def answers(self, until: float | None = None) -> Iterator[Message]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from zflow.drivers.carrier import Carrier, clock
@@ -39,7 +40,8 @@ class Reactor:
         local: Mapping[str, LocalEnd] | None = None,
         grace: float = 25.0,
     ) -> None:
-        self._carrier = Carrier(role, directory or Directory(), bind=bind)
+        directory = directory or Directory()
+        self._carrier = Carrier(role, directory, bind=bind)
         self._role = role
         self._local = dict(local or {})
         self._grace = grace
@@ -48,7 +50,9 @@ class Reactor:
             os.set_blocking(descriptor, False)
         self._is_asked_to_stop = False
         self._stop_at: float | None = None
+        self._asked: deque[Callable[[], None]] = deque()
         self._carrier.add_reader(self._wake_in, self._wake)
+        directory.on_change(self._ring)
 
     @property
     def address(self) -> str:
@@ -83,6 +87,18 @@ class Reactor:
         if grace is not None:
             self._grace = grace
         self._is_asked_to_stop = True
+        self._ring()
+
+    def ask(self, what: Callable[[], None]) -> None:
+        """Have `what` called by the loop, after it has acted on all that the directory says now. From any thread."""
+        self._asked.append(what)
+        self._ring()
+
+    def bind(self, address: str) -> str:
+        """Listen at `address` as well; call it from the loop. Returns the address really bound; raises PortInUse."""
+        return self._carrier.bind(address)
+
+    def _ring(self) -> None:
         try:
             os.write(self._wake_out, b"!")
         except OSError:
@@ -99,6 +115,9 @@ class Reactor:
 
     def _wake(self) -> None:
         os.read(self._wake_in, 4096)
+        self._carrier.look_up()
+        while self._asked:
+            self._asked.popleft()()
         if self._is_asked_to_stop and self._stop_at is None:
             now = clock()
             self._stop_at = now + self._grace

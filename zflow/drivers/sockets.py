@@ -51,23 +51,36 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Soc
     Raises PortInUse with the port and its holder, ConfigError for an address that cannot be bound.
     """
     check_address(address)
+    try:
+        socket = context.socket(zmq.ROUTER)
+    except zmq.ZMQError as error:
+        raise _bind_error(address, error) from None
+    try:
+        return socket, bind_also(socket, address)
+    except ConfigError:
+        socket.close(0)
+        raise
+
+
+def bind_also(socket: zmq.Socket[bytes], address: str) -> str:
+    """Bind a ROUTER to `address`, besides where it is bound already. Returns the address really bound; raises as `bind`.
+
+    What is set here holds for who connects by this address.
+    """
+    check_address(address)
     if not is_tcp(address) and os.path.lexists(address.removeprefix("ipc://")):  # libzmq would take its place
         raise ConfigError(f"cannot bind {address}: the path exists already; choose another one or remove it")
     before = os.umask(0o077)  # the mode of an ipc socket file follows it
-    socket: zmq.Socket[bytes] | None = None
     try:
-        socket = context.socket(zmq.ROUTER)
         _set_common(socket, address)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         socket.bind(address)
     except zmq.ZMQError as error:
-        if socket is not None:
-            socket.close(0)
         raise _bind_error(address, error) from None
     finally:
         os.umask(before)
-    return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
 def dial(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:

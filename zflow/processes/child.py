@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from zflow.config.plan import GatewayPlan, WorkerPlan
@@ -102,7 +103,13 @@ class Child:
         self.address = ""
         self.due = None
 
-    def first_words(self, bind: str, addresses: Mapping[str, str], log: Log) -> Words:
+    def first_words(
+        self,
+        bind: str,
+        addresses: Mapping[str, str],
+        log: Log,
+        replicas: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Words:
         """What it is told when it is born. Raises ConfigError for a plan that cannot travel."""
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
 
@@ -116,6 +123,7 @@ class Child:
             "sys_path": [entry for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],
             "addresses": dict(addresses),
+            "replicas": {group: list(links) for group, links in replicas.items()},
             "level": log.level,
             "quiet": log.quiet,
             "quiet_error": plan.quiet_error,

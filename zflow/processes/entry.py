@@ -24,6 +24,7 @@ from zflow.drivers.user_code import UserCode
 from zflow.errors import StartError, ZflowError
 from zflow.processes import logs, parcel
 from zflow.processes.channel import Channel, Words
+from zflow.processes.hearing import Hearing
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.roles.contract import EXECUTOR
@@ -46,14 +47,16 @@ def run(descriptor: int) -> int:
         return DONE  # nobody wants us any more
     _take_place(words)
     log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
-    directory = Directory(words["addresses"])
-    lifeline = Lifeline(channel, log, hear=lambda heard: _note_address(directory, heard))
+    directory = Directory(words["addresses"], words["replicas"])
+    hearing = Hearing(channel, directory)
+    lifeline = Lifeline(channel, log, hear=hearing.hear)
     lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
     try:
         reactor = _make_peer(parcel.unpack(words["plan"]), words["bind"], directory, lifeline, log)
     except BaseException as error:
         code = _tell_failure(error, lifeline, channel)
     else:
+        hearing.reactor = reactor
         channel.send({"ready": reactor.address, "pid": os.getpid()})
         code = _serve(reactor, log)
     lifeline.end()
@@ -108,7 +111,8 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
     user_code = UserCode(executor, name=plan.name, report=log.failure)
-    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent)
+    # A port that was asked for may be bound later than a private path: strangers will come by it all the same.
+    role = worker_role(plan.name, executor, bind=plan.bind or bind, idempotent=plan.idempotent)
     return Reactor(role, bind=bind, local={EXECUTOR: user_code})
 
 
@@ -150,15 +154,6 @@ def _take_place(words: Words) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(words["name"][:15])
         Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
-
-
-def _note_address(directory: Directory, words: Words) -> None:
-    if "address" in words:
-        link, address = words["address"]
-        if address is None:
-            directory.remove(link)
-        else:
-            directory.set(link, address)
 
 
 def _tell_failure(error: BaseException, lifeline: Lifeline, channel: Channel) -> int:

@@ -50,11 +50,26 @@ class Role(Protocol):
     def next_deadline(self) -> float | None:
         """When `expire` must be called at the latest; None while nothing waits for time."""
 
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        """The replicas of `group` are `links` from now on, of which any may be new.
+
+        One that is left out gets no more work, but stays among `ways_out` until what it has is finished. A link that
+        was left out once is never given again. A role that has no such group does nothing.
+        """
+
     def drain(self, now: float) -> Steps:
         """Take no more work; finish what there is."""
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing is in flight: a draining role may be stopped."""
+
+
+def group_of(link: str) -> str:
+    """Whose replica is at the end of `link`: ``encoder`` for ``encoder/rep-1``. What has no replicas is its own."""
+    return link.rpartition(_REPLICA)[0] or link
+
+
+_REPLICA = "/rep-"
 
 
 def failure(call_id: bytes, error: RemoteError, *, not_started: bool = False) -> Message:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.errors import Cancelled, InvalidRequest, RemoteError, Unavailable
-from zflow.roles.contract import Link, Steps, failure
+from zflow.roles.contract import Link, Steps, failure, group_of
 from zflow.roles.front_door import FrontDoor
 from zflow.roles.head import Head
 from zflow.topology import GATEWAY, Node, Topology
@@ -92,6 +92,7 @@ class Gateway:
         )
         self._heads = dict(heads)
         self._head_of = {link: head for head in heads.values() for link in head.ways_out()}
+        self._head_of_group = {**heads, **{group_of(link): head for link, head in self._head_of.items()}}
         self._new_id = new_id
         self._joins = {node.name: len(node.needs) for node in topology.nodes if len(node.needs) > 1}
         before_joins = {need for node in topology.nodes if len(node.needs) > 1 for need in node.needs}
@@ -102,7 +103,7 @@ class Gateway:
     # -- the contract ------------------------------------------------------------------------------------------------
 
     def ways_out(self) -> Sequence[str]:
-        return list(self._head_of)
+        return [link for head in self._heads.values() for link in head.ways_out()]
 
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         head = self._head_of.get(link) if isinstance(link, str) else None
@@ -121,9 +122,12 @@ class Gateway:
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         head = self._head_of.get(link) if isinstance(link, str) else None
         if head is not None:
-            return self._follow(head.lost(link, reason, now), now)
+            steps = head.lost(link, reason, now)
+            if link not in head.ways_out():  # it was a replica no longer
+                del self._head_of[str(link)]
+            return self._follow(steps, now)
         self.door.forget(link)
-        steps: Steps = []
+        steps = []
         for walk in [walk for walk in self._walks.values() if walk.origin == link]:
             steps += self._stop(walk, now)
         return self._follow(steps, now)
@@ -148,6 +152,14 @@ class Gateway:
         if head is not None:
             return self._follow(head.malformed(link, error, now), now)
         return self.door.malformed(link, error)
+
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        head = self._head_of_group.get(group)
+        if head is None:
+            return []
+        steps = head.replicas(group, links, now)
+        self._head_of.update(dict.fromkeys(links, head))
+        return self._follow(steps, now)
 
     def drain(self, now: float) -> Steps:
         return self.door.drain(now)

@@ -1,12 +1,13 @@
 """Spreads requests over the replicas of one node, and answers for them whatever happens to a replica.
 
-Four rules:
+Five rules:
 
 1. A request waits here, not at a replica: a replica is sent at most what its credit allows, the least burdened first.
 2. Every request ends in exactly one outcome. What arrives later or twice is dropped and counted.
 3. A request that has certainly not started is sent again, elsewhere first. One that may have run is sent again only
    if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``.
 4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why.
+5. Replicas come and go. One that is to go gets nothing more, and its connection is kept until it has answered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles.balancing import least_outstanding
-from zflow.roles.contract import Link, Step, Steps, failure
+from zflow.roles.contract import Link, Step, Steps, failure, group_of
 from zflow.roles.liveness import LOST, READY, Neighbour
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
@@ -98,6 +99,9 @@ class Head:
         self.node = node
         self.dropped = 0
         self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
+        self._groups = {node, *map(group_of, links)}
+        self._new_id = new_id
+        self._nodes = nodes
         self._retries = RETRIES if retries is None else retries
         self._timeout = timeout
         self._idempotent = idempotent
@@ -111,7 +115,7 @@ class Head:
     # -- the contract ------------------------------------------------------------------------------------------------
 
     def ways_out(self) -> Sequence[str]:
-        return list(self._neighbours)
+        return [neighbour.link for neighbour in self._neighbours.values() if not neighbour.is_done_with]
 
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         neighbour = self._neighbours.get(link) if isinstance(link, str) else None
@@ -145,6 +149,8 @@ class Head:
         was_served = self._is_served()
         for call in reversed(neighbour.lose(reason)):  # each goes to the front of the queue
             steps += self._outlive(call, neighbour, now)
+        if neighbour.is_done_with:
+            del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
         return steps + self._assign(now)
 
@@ -177,6 +183,23 @@ class Head:
         peer = neighbour.link
         nonsense = ProtocolError(f"{peer} answered nonsense: {error}", node=self.node, peer=peer, maybe_executed=True)
         return self._outcome(neighbour, failure(error.call_id, nonsense), now)
+
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        if group not in self._groups:
+            return []
+        was_served = self._is_served()
+        for link, neighbour in list(self._neighbours.items()):
+            if link in links or group_of(link) != group:
+                continue
+            if neighbour.state == LOST:  # there is no connection whose end would be told
+                del self._neighbours[link]
+            else:
+                neighbour.leave()
+        for link in links:
+            if link not in self._neighbours:
+                self._neighbours[link] = Neighbour(link, self._new_id, self._nodes)
+        self._note_readiness(was_served, now)
+        return []
 
     def drain(self, now: float) -> Steps:
         return []
@@ -360,7 +383,7 @@ class Head:
                 self._forget(call)
                 causes = "; ".join(f"{item.link}: {item.cause}" for item in self._neighbours.values())
                 nobody = Unavailable(
-                    f"{self.node} cannot be reached ({causes}); waited {PATIENCE:g} s",
+                    f"{self.node} cannot be reached ({causes or 'it has no replicas'}); waited {PATIENCE:g} s",
                     node=self.node,
                     maybe_executed=call.may_have_run,
                 )

@@ -1,4 +1,4 @@
-"""One neighbour at the far end of a way out: greeted, ready with credit, draining, or lost and why.
+"""One neighbour at the far end of a way out: greeted, ready with credit, draining, lost and why, or left by us.
 
 That a silent neighbour is dead is found out below (ZMTP heartbeats, a closed connection) and arrives as `lost`; what
 is decided here is only who may be sent work. A connection is greeted once; its loss ends everything it granted.
@@ -15,6 +15,7 @@ LOST = "lost"
 GREETED = "greeted"
 READY = "ready"
 DRAINING = "draining"
+LEFT = "left"
 
 MAX_CREDIT = 65_536
 
@@ -58,6 +59,8 @@ class Neighbour:
     def accept(self, ready: Message) -> bool:
         """The peer is READY. False when what it grants makes no sense."""
         credit, boot = ready.extra.get("credit"), ready.extra.get("boot")
+        if self.state == LEFT:
+            return False
         if type(credit) is not int or not 1 <= credit <= MAX_CREDIT or type(boot) is not bytes:
             self.cause = f"it granted a credit of {credit!r:.40}"
             return False
@@ -75,14 +78,24 @@ class Neighbour:
             self.state = DRAINING
             self.cause = "it is shutting down"
 
+    def leave(self) -> None:
+        """We give the peer no more work, whatever it says from now on; what it has it may finish."""
+        self.state = LEFT
+        self.cause = "it is a replica no longer"
+
     def lose(self, cause: str) -> list[Any]:
         """The connection is gone: whatever was outstanding on it, oldest first."""
-        self.state = LOST
+        self.state = LEFT if self.state == LEFT else LOST
         self.credit = 0
         self.cause = cause
         calls = list(self.calls.values())
         self.calls.clear()
         return calls
+
+    @property
+    def is_done_with(self) -> bool:
+        """Whether it is a replica no longer and has nothing of ours any more: its connection may be closed."""
+        return self.state == LEFT and not self.calls
 
     @property
     def has_room(self) -> bool:

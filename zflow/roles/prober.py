@@ -57,6 +57,9 @@ class Prober:
     def next_deadline(self) -> float | None:
         return None
 
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        return []
+
     def drain(self, now: float) -> Steps:
         return []
 

@@ -111,6 +111,9 @@ class Worker:
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
         return self.door.malformed(link, error)
 
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        return []
+
     def drain(self, now: float) -> Steps:
         return self.door.drain(now)
 

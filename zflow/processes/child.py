@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from zflow.config.plan import GatewayPlan, WorkerPlan
@@ -45,12 +44,16 @@ class Child:
     bind: where it was asked to be bound; for tcp what the first incarnation got, so that callers find the next one.
     due: when something is to be done about it: the end of its time to become ready, of its rest, or of its grace.
     bound: where this incarnation was told to bind. asked_where: it is late, and was asked what it is doing.
-    kills: how often its end was ordered.
+    kills: how often its end was ordered. link: by which heads ask it. is_member: whether they do. bind_later: where it
+    shall bind besides, once its predecessor has left.
     """
 
-    def __init__(self, plan: PeerPlan) -> None:
+    def __init__(self, plan: PeerPlan, link: str = "") -> None:
         self.plan = plan
         self.name = plan.name
+        self.link = link or plan.name
+        self.is_member = True
+        self.bind_later = ""
         self.is_gateway = isinstance(plan, GatewayPlan)
         self.node = plan.node if isinstance(plan, WorkerPlan) else plan.name
         self.bind = plan.bind
@@ -90,12 +93,14 @@ class Child:
         self.due = None
         self.address = address
         if address.startswith("tcp://"):
-            self.bind = address
+            self.bind, self.bind_later = address, ""
         self.policy.ready(now)
 
     def ended(self) -> None:
         """Its process is no more. First the state: `status`, read by another thread, must not call nobody ready."""
         self.state = State.GONE
+        if self.bind_later:
+            self.bind, self.bind_later = self.bind_later, ""
         if self.channel is not None:
             self.channel.close()
         self.channel = None
@@ -108,7 +113,7 @@ class Child:
         bind: str,
         addresses: Mapping[str, str],
         log: Log,
-        replicas: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        replicas: Mapping[str, Sequence[str]] | None = None,
     ) -> Words:
         """What it is told when it is born. Raises ConfigError for a plan that cannot travel."""
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
@@ -123,7 +128,7 @@ class Child:
             "sys_path": [entry for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],
             "addresses": dict(addresses),
-            "replicas": {group: list(links) for group, links in replicas.items()},
+            "replicas": {group: list(links) for group, links in (replicas or {}).items()},
             "level": log.level,
             "quiet": log.quiet,
             "quiet_error": plan.quiet_error,

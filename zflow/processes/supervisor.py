@@ -4,6 +4,7 @@ One thread acts; whoever calls only asks it. Everything it must know arrives as 
 it is ready or why it is not, the warm parent says who was born and who ended. While it starts, one process that cannot
 is the end of the whole plan; once it serves, a process that ends is started again as restart_policy.py decides.
 
+While it serves, `change` brings replicas into service and out of it (turnover.py decides, staff.py carries out).
 Ending goes against the direction of requests: the gateway drains before the workers that it still needs.
 """
 
@@ -15,21 +16,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from zflow.config.plan import Plan
+from zflow.config.plan import Plan, WorkerPlan
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse, StartError, ZflowError
+from zflow.processes.announcing import Announcer
 from zflow.processes.channel import Words
 from zflow.processes.child import Child, ProcessStatus, State
-from zflow.processes.lifeline import CLOSE_PATIENCE, GRACE
+from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.nursery import Nursery, end_orphan, exit_in_words
+from zflow.processes.roster import Roster
 from zflow.processes.socket_directory import SocketDirectory, remove_stale
+from zflow.processes.staff import MARGIN, Staff
 from zflow.processes.switchboard import Switchboard
+from zflow.processes.turnover import Turnover
 
 Progress = Callable[[Sequence[str], Sequence[str]], None]
 
 _AFTER_FAILURE = 2.0  # seconds for the others to end when one could not start
-_MARGIN = CLOSE_PATIENCE + 0.75  # a child ends itself by force, and is killed only when even that failed
 _LAST_WAVE = 1.0  # seconds that workers have at least, however long the gateway took
 _ANSWER = 0.5  # seconds for a late child to say what it is doing, and for a killed one to be gone
 _PATIENCE = 4  # times that the warm parent is told to kill a child
@@ -64,11 +68,19 @@ class Supervisor:
         self._directory = directory
         self._on_progress = on_progress
         self._log = log or Log("Flow")
-        self._gateway = Child(plan.gateway) if plan.gateway is not None else None
-        self._workers = [Child(worker) for worker in plan.workers]
-        gateways = [self._gateway] if self._gateway is not None else []
-        self._children = [*self._workers, *gateways]
-        self._waves = [gateways, self._workers]  # in which they are asked to end
+        self._roster = Roster(plan)
+        self._gateway = self._roster.gateway
+        self._announcer = Announcer(directory, self._say_to_gateway)
+        self._staff = Staff(
+            self._roster,
+            self._announcer,
+            give_birth=self._give_birth,
+            say=self._say,
+            forget=self._forget,
+            notify=self._notify,
+        )
+        self._waves: list[list[Child]] = []  # in which they are asked to end
+        self._wave: list[Child] = []
         self._phase = Phase.NEW
         self._failure: Exception | None = None
         self._changed = threading.Condition()
@@ -93,6 +105,10 @@ class Supervisor:
         """Whether the plan has been started and nobody has asked it to end."""
         return self._phase is Phase.SERVING
 
+    @property
+    def _children(self) -> list[Child]:
+        return self._roster.children
+
     def status(self) -> list[ProcessStatus]:
         """What each process does, the gateway last."""
         return [child.status for child in self._children]
@@ -108,13 +124,30 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._thread.start()
         try:
-            self._await_readiness()
+            self._watch(self._progress, lambda: self._phase is not Phase.STARTING, self._on_progress)
         except BaseException:
             self.close(_AFTER_FAILURE)
             raise
         if self._phase is not Phase.SERVING:
             self._thread.join()
             raise self._failure or StartError("it was closed while it started")
+
+    def change(
+        self, node: str, workers: Sequence[WorkerPlan], *, renew: bool = False, on_progress: Progress | None = None
+    ) -> None:
+        """Have `node` served by `workers`, and return when it is; renew: by new processes also where it is already.
+
+        Raises what kept one of them from starting (StartError with its traceback): see turnover.py for what is then.
+        """
+        turnover = Turnover(node, workers, renew=renew)
+        self._ask(lambda: self._staff.begin(turnover))
+        try:
+            self._watch(turnover.progress, lambda: turnover.is_over or not self.alive, on_progress)
+        except BaseException:
+            self._ask(lambda: turnover.give_up(StartError(f"the change of {node} was interrupted")))
+            raise
+        if turnover.error is not None or not turnover.is_over:
+            raise turnover.error or StartError(f"the Flow was closed while {node} was changed")
 
     def close(self, grace: float = GRACE) -> None:
         """End everything: ask, wait for at most `grace` seconds, kill. Again, or in a forked copy, it does nothing."""
@@ -133,19 +166,21 @@ class Supervisor:
             if self._phase is not Phase.ENDED:
                 self._switchboard.ask(what)
 
-    def _await_readiness(self) -> None:
-        told = None
-        while True:
+    def _watch(
+        self,
+        progress: Callable[[], tuple[list[str], list[str]]],
+        is_over: Callable[[], bool],
+        tell: Progress | None,
+    ) -> None:
+        """Return when it `is_over`; `tell` of every `progress` until then."""
+        told, over = None, False
+        while not over:
             with self._changed:
-                while (seen := self._progress()) == told and self._phase is Phase.STARTING:
+                while (seen := progress()) == told and not is_over():
                     self._changed.wait()
-                phase = self._phase
-            if phase not in (Phase.STARTING, Phase.SERVING):
-                return
-            if seen != told and self._on_progress is not None:
-                self._on_progress(*seen)
-            if phase is Phase.SERVING:
-                return
+                over = is_over()
+            if seen != told and tell is not None and self._phase in (Phase.STARTING, Phase.SERVING):
+                tell(*seen)
             told = seen
 
     def _progress(self) -> tuple[list[str], list[str]]:
@@ -171,9 +206,10 @@ class Supervisor:
             self._leave()
 
     def _turn(self) -> None:
-        dues = [child.due for child in self._children if child.due is not None]
+        dues = [who.due for who in (*self._children, self._announcer) if who.due is not None]
         self._switchboard.turn(max(0.0, min(dues) - clock()) if dues else None)
         now = clock()
+        self._announcer.expire(now)
         for child in self._children:
             if child.due is not None and child.due <= now:
                 self._its_time_has_come(child, now)
@@ -183,11 +219,15 @@ class Supervisor:
             self._phase = phase
             self._changed.notify_all()
 
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
     def _leave(self) -> None:
         self._close_nursery()
         for child in self._children:
             child.ended()
-            self._directory.remove(child.name)
+            self._directory.remove(child.link)
         self._sockets.close()
         self._enter(Phase.ENDED)
         self._switchboard.close()
@@ -202,13 +242,24 @@ class Supervisor:
         self._incarnations += 1
         bind = child.bind or self._sockets.address(child.name, self._incarnations)
         addresses = self._directory.all() if child.is_gateway else {}
-        words = child.first_words(bind, addresses, self._log)
+        replicas = self._directory.replicas() if child.is_gateway else {}
+        words = child.first_words(bind, addresses, self._log, replicas)
         fork = child.plan.start_method == "warm"
-        channel = self._nursery.ask_for(child.name, fork=fork, preload=child.preload, env=child.plan.env)
+        channel = self._nursery.ask_for(child.link, fork=fork, preload=child.preload, env=child.plan.env)
         child.born(channel, bind, clock())
         self._switchboard.flush_later(self._nursery.channel)
         self._switchboard.listen(channel, lambda: self._hear_child(child))
         self._switchboard.say(channel, words)
+
+    def _say(self, child: Child, words: Words) -> None:
+        if child.channel is not None:
+            self._switchboard.say(child.channel, words)
+
+    def _say_to_gateway(self, words: Words) -> bool:
+        if self._gateway is None or self._gateway.channel is None:
+            return False
+        self._say(self._gateway, words)
+        return True
 
     def _hear_nursery(self) -> None:
         nursery = self._nursery
@@ -227,7 +278,9 @@ class Supervisor:
                     self._hear_child(child)  # its last words, before they are forgotten
                     self._child_ended(child, exit_in_words(words["status"]))
             return
-        child = next(child for child in self._children if child.name == words["child"])
+        child = self._roster.by_link(words["child"])
+        if child is None:
+            return
         if "pid" not in words:
             self._child_ended(child, f"could not be started: {words['because']}")
             return
@@ -248,6 +301,12 @@ class Supervisor:
                     self._could_not_start(child, words)
                 elif "where" in words:
                     self._is_late(child, words["where"])
+                elif "seen" in words:
+                    self._announcer.seen(words["seen"])
+                elif "bound" in words:
+                    self._staff.bound(child, words["bound"])
+                elif "not bound" in words:
+                    self._staff.not_bound(child, words["not bound"])
         except EOFError:
             self._switchboard.forget(channel)  # how its process ended is told by the warm parent
 
@@ -258,9 +317,9 @@ class Supervisor:
             child.ready(address, clock())
             self._changed.notify_all()
         if not child.is_gateway:
-            self._announce(child.name, _as_seen_from_here(address))
+            self._staff.became_ready(child)
         if self._phase is Phase.SERVING:
-            self._log.info("%s is ready again", child.name)
+            self._log.info("%s is ready%s", child.name, " again" if child.restarts else "")
         self._serve_when_ready()
 
     def _serve_when_ready(self) -> None:
@@ -268,37 +327,35 @@ class Supervisor:
             self._enter(Phase.SERVING)
             remove_stale()  # there is time for it now
 
-    def _announce(self, link: str, address: str | None) -> None:
-        if address is None:
-            self._directory.remove(link)
-        else:
-            self._directory.set(link, address)
-        if self._gateway is not None and self._gateway.channel is not None:
-            self._switchboard.say(self._gateway.channel, {"address": [link, address]})
-
     # -- death -------------------------------------------------------------------------------------------------------
 
     def _could_not_start(self, child: Child, words: Words) -> None:
         message, traceback = words["message"], words["traceback"]
-        if self._phase is not Phase.STARTING:
+        if self._phase is not Phase.STARTING and not self._staff.is_coming(child):
             self._log.error("%s could not start again:\n%s", child.name, traceback)
         elif words["failed"] == PortInUse.__name__:
-            self._fail(PortInUse(f"{child.name}: {message}"))
+            self._fail(child, PortInUse(f"{child.name}: {message}"))
         else:
             told = f"{child.name} could not start: {words['failed']}: {message}"
-            self._fail(StartError(told, peer=child.name, traceback=traceback))
+            self._fail(child, StartError(told, peer=child.name, traceback=traceback))
 
     def _is_late(self, child: Child, traceback: str) -> None:
         told = f"{child.name} was not ready within {child.plan.timeout_ready:g} s (timeout_ready)"
-        if self._phase is Phase.STARTING:
+        is_coming = self._staff.is_coming(child)
+        if (self._phase is Phase.STARTING or is_coming) and child.state is State.STARTING:
             doing = " and was still at work" if traceback else " and did not say what it was doing"
-            self._fail(StartError(told + doing, peer=child.name, traceback=traceback))
+            self._fail(child, StartError(told + doing, peer=child.name, traceback=traceback))
+            if is_coming:
+                self._kill(child)
         elif child.state is State.STARTING:
             self._log.error("%s; it is killed while it did this:\n%s", told, traceback)
             self._kill(child)
 
-    def _fail(self, error: Exception) -> None:
-        if self._failure is None:
+    def _fail(self, child: Child, error: StartError | PortInUse) -> None:
+        """`child` cannot start, for the first time: the end of what wanted it."""
+        if self._staff.is_coming(child):
+            self._staff.could_not_start(child, error)
+        elif self._failure is None:
             self._failure = error
             self._begin_to_end(_AFTER_FAILURE)
 
@@ -308,15 +365,22 @@ class Supervisor:
         if channel is not None:
             self._switchboard.forget(channel)
         child.ended()
-        self._sockets.forget(child.bound)
-        if not child.is_gateway:
-            self._announce(child.name, None)
+        if child.is_gateway:
+            self._announcer.lost_gateway()
+        has_left = self._staff.ended(child, how)
+        if not has_left:
+            self._forget(child)
         if self._phase is Phase.ENDING:
             self._end_next_wave()
         elif self._phase is Phase.STARTING:
-            self._fail(StartError(f"{child.name} {how} before everything was ready", peer=child.name))
-        else:
+            self._fail(child, StartError(f"{child.name} {how} before everything was ready", peer=child.name))
+        elif not has_left:
             self._restart_later(child, f"{child.name} (pid {pid}) {how}")
+
+    def _forget(self, child: Child) -> None:
+        self._sockets.forget(child.bound)
+        if not child.is_gateway:
+            self._announcer.address(child.link, None)
 
     def _restart_later(self, child: Child, what_happened: str) -> None:
         now = clock()
@@ -370,6 +434,8 @@ class Supervisor:
         if self._phase in (Phase.ENDING, Phase.ENDED):
             return
         self._end_by = clock() + grace
+        self._waves = [[self._gateway] if self._gateway is not None else [], self._roster.workers]
+        self._staff.abandon(StartError("the Flow was closed while replicas came or went"))
         self._enter(Phase.ENDING)
         for child in self._children:
             if child.channel is None:
@@ -378,20 +444,22 @@ class Supervisor:
 
     def _end_next_wave(self) -> None:
         """Once all of a wave are gone, ask the next one to end."""
-        while not any(child.state is State.STOPPING for child in self._children):
+        while not any(child.state is State.STOPPING for child in self._wave):
             if not self._waves:
                 self._enter(Phase.ENDED)
                 return
             left = max(self._end_by - clock(), _LAST_WAVE)
-            for child in self._waves.pop(0):
+            self._wave = self._waves.pop(0)
+            for child in self._wave:
                 if child.channel is not None:
                     child.state = State.STOPPING
-                    child.due = clock() + left + _MARGIN
+                    child.due = clock() + left + MARGIN
                     self._switchboard.say(child.channel, {"stop": left})
 
     def _kill_everything(self) -> None:
         self._begin_to_end(0.0)
         self._waves.clear()
+        self._wave = self._children
         for child in self._children:
             if child.channel is not None:
                 child.state = State.STOPPING
@@ -406,8 +474,3 @@ class Supervisor:
         elif self._nursery is not None and child.pid is not None:
             self._nursery.kill(child.pid)
             self._switchboard.flush_later(self._nursery.channel)
-
-
-def _as_seen_from_here(address: str) -> str:
-    """A peer that listens on every interface is reached on this host by the loopback one."""
-    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -82,6 +82,7 @@ class Flow(Asker):
         uses_with: Mapping[str, Any] | None = None,
         uses_metas: Mapping[str, Any] | None = None,
         uses_requests: Mapping[str, str] | None = None,
+        uses_dynamic_batching: Mapping[str, Any] | None = None,
         py_modules: str | Sequence[str] | None = None,
         workspace: str | Path | None = None,
         host: str | Sequence[str] | None = None,
@@ -103,9 +104,9 @@ class Flow(Asker):
 
         uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text or a dict; None passes documents
         through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a branch.
-        uses_with, uses_metas, uses_requests: win over what YAML says, key by key. host, port_in, external: an Executor
-        that runs already. timeout_ready, timeout_send: milliseconds. The other options, their defaults and what they
-        mean are listed by ``zflow executor --help``.
+        uses_with, uses_metas, uses_requests, uses_dynamic_batching: win over what YAML says, key by key. host, port_in,
+        external: an Executor that runs already. timeout_ready, timeout_send: milliseconds. The other options, their
+        defaults and what they mean are listed by ``zflow executor --help``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
@@ -247,11 +248,18 @@ def serve(
     uses_with: Mapping[str, Any] | None = None,
     uses_metas: Mapping[str, Any] | None = None,
     uses_requests: Mapping[str, str] | None = None,
+    uses_dynamic_batching: Mapping[str, Any] | None = None,
     stop_event: StopEvent | None = None,
     **options: Any,
 ) -> None:
     """Serve `executor` behind a gateway until `stop_event`, Ctrl-C or SIGTERM; `options` are those of the Flow."""
-    flow = Flow(**options).add(uses=executor, uses_with=uses_with, uses_metas=uses_metas, uses_requests=uses_requests)
+    flow = Flow(**options).add(
+        uses=executor,
+        uses_with=uses_with,
+        uses_metas=uses_metas,
+        uses_requests=uses_requests,
+        uses_dynamic_batching=uses_dynamic_batching,
+    )
     with flow:
         flow.block(stop_event)
 

@@ -176,6 +176,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_with=spec.uses_with,
             uses_metas=spec.uses_metas,
             uses_requests=spec.uses_requests,
+            uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
         )
     except ConfigError as error:

@@ -3,7 +3,7 @@
 Two rules:
 
 1. One call runs at a time, on the worker's own thread; between calls everything that waits at the door is read, so
-   that a cancel or a deadline still finds its call in the queue.
+   that a cancel or a deadline still finds its call in the queue. What is batched runs as one call together.
 2. A connection may have `credit` calls here, running or queued. What exceeds it, comes after a DRAIN or has run out
    of time is answered at once with a FAILURE that says it was not started.
 """
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from zflow.errors import Cancelled, DeadlineExceeded, RemoteError, ResourceExhausted, Unavailable
-from zflow.roles.contract import EXECUTOR, Link, Steps, failure
+from zflow.roles.batching import Batching
+from zflow.roles.contract import EXECUTOR, Batch, Link, Steps, failure
 from zflow.roles.front_door import FrontDoor
 from zflow.roles.timers import Timers
 from zflow.wire.header import Kind, Message
@@ -33,7 +35,8 @@ class _Call:
 
 
 class Worker:
-    """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE."""
+    """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE; batching: where
+    requests wait for company, if some do."""
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Worker:
         new_nonce: Callable[[], bytes] | None = None,
         idempotent: Sequence[str] = (),
         describe: Callable[[], Mapping[str, Any]] = dict,
+        batching: Batching[_Call] | None = None,
     ) -> None:
         self.name = name
         self.door = FrontDoor(
@@ -57,7 +61,8 @@ class Worker:
             status=self._status,
         )
         self._queue: deque[_Call] = deque()
-        self._running: _Call | None = None
+        self._batching = batching
+        self._running: dict[bytes, _Call] = {}
         self._deadlines: Timers[_Call] = Timers()
         self._calls: dict[bytes, _Call] = {}
         self._outstanding: dict[Link, int] = {}
@@ -82,7 +87,7 @@ class Worker:
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         """The caller is gone: its queued calls with it. A running one goes on; nobody will hear of it."""
         self.door.forget(link)
-        for call in self._queue:
+        for call in self._queue if self._batching is None else chain(self._queue, self._batching):
             if call.link == link and call.request is not None:
                 self._forget(call)
         return []
@@ -92,18 +97,23 @@ class Worker:
         steps: Steps = []
         if self._deadlines.next() is not None:
             for call in self._deadlines.due(now):
-                if call is not self._running:
+                if call.call_id not in self._running:
                     steps.append(self._too_late(call))
-        while self._queue and self._running is None:
-            call = self._queue.popleft()
-            if call.request is not None:
+        while not self._running:
+            if self._batching is not None and (together := self._batching.take(now, bool(self._queue))):
+                steps.append(self._start_together(together))
+            elif not self._queue:
+                break
+            elif (call := self._queue.popleft()).request is not None:
                 steps.append(self._start(call, call.request))
         return steps
 
     def next_deadline(self) -> float | None:
-        if self._queue and self._running is None:
+        if self._queue and not self._running:
             return 0.0  # work can begin as soon as everything that waits at the door has been read
         due, leaves_at = self._deadlines.next(), self.door.leaves_at
+        if self._batching is not None and not self._running and (waited := self._batching.next_due()) is not None:
+            due = waited if due is None else min(due, waited)
         if due is None or leaves_at is None:
             return leaves_at if due is None else due
         return min(due, leaves_at)
@@ -112,6 +122,8 @@ class Worker:
         return self.door.malformed(link, error)
 
     def drain(self, now: float) -> Steps:
+        if self._batching is not None:
+            self._batching.drain()
         return self.door.drain(now)
 
     def is_idle(self, now: float) -> bool:
@@ -145,25 +157,34 @@ class Worker:
             if deadline <= now:
                 return [self._too_late(call)]
             self._deadlines.add(deadline, call)
+        if self._batching is not None and self._batching.admit(call, message, deadline, now):
+            return []
         self._queue.append(call)  # even if nothing runs: what is read next may cancel it
         return []
 
     def _start(self, call: _Call, request: Message) -> tuple[Link, Message]:
-        self._running = call
+        self._running[call.call_id] = call
         return EXECUTOR, request
 
+    def _start_together(self, calls: Sequence[_Call]) -> tuple[Link, Message]:
+        self._running.update((call.call_id, call) for call in calls)
+        return EXECUTOR, Batch([call.request for call in calls if call.request is not None])
+
     def _finished(self, outcome: Message) -> Steps:
-        call = self._running
-        if call is None or call.call_id != outcome.call_id:
+        call = self._running.pop(outcome.call_id, None)
+        if call is None:
+            if isinstance(outcome, Batch):
+                return [step for member in outcome.members for step in self._finished(member)]
             raise AssertionError(f"{self.name}: the local link answered {outcome!r}, which nobody asked")
-        self._running = None
         self._served += 1
         self._forget(call)
+        if self._batching is not None:
+            self._batching.hurry()
         return [(call.link, outcome)]
 
     def _cancel(self, link: Link, call_id: bytes) -> Steps:
         call = self._calls.get(call_id)
-        if call is None or call.link != link or call is self._running:
+        if call is None or call.link != link or call_id in self._running:
             return []
         self._forget(call)
         return [(link, failure(call_id, Cancelled("cancelled while it waited", peer=self.name), not_started=True))]
@@ -175,6 +196,8 @@ class Worker:
 
     def _forget(self, call: _Call) -> None:
         call.request = None
+        if self._batching is not None:
+            self._batching.forget(call)
         del self._calls[call.call_id]
         left = self._outstanding[call.link] - 1
         if left:
@@ -183,5 +206,5 @@ class Worker:
             del self._outstanding[call.link]
 
     def _status(self) -> dict[str, Any]:
-        running = self._running is not None
-        return {"inflight": int(running), "queued": len(self._calls) - running, "served": self._served}
+        running = len(self._running)
+        return {"inflight": running, "queued": len(self._calls) - running, "served": self._served}

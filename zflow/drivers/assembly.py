@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from zflow.config.plan import NodePlan
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
+from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
+from zflow.roles.batching import Batching, Rule
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+
+_CREDIT = 4  # a worker runs one call at a time: the rest waits in the head, where it can go elsewhere
+_CREDIT_OF_BATCHES = 64, 4096
 
 
 def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
@@ -36,15 +43,21 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
 
 def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:
     """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves."""
-    endpoints = [
-        {"name": on, "idempotent": idempotent or endpoint.idempotent}
-        for on, endpoint in Executor.endpoints(executor).items()  # of the base class: users may use the name
-    ]
+    answered = Executor.endpoints(executor)  # of the base class: users may use the name
+    endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
     repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
     if idempotent or len(repeatable) == len(endpoints) > 0:
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
-    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), idempotent=repeatable, describe=lambda: description)
+    return Worker(
+        name,
+        boot=new_id(),
+        credit=_credit(answered),
+        new_nonce=_nonces(bind),
+        idempotent=repeatable,
+        describe=lambda: description,
+        batching=_batching(answered),
+    )
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
@@ -52,6 +65,32 @@ def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
     return Directory(
         {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
     )
+
+
+def _batching(endpoints: Mapping[str, Endpoint]) -> Batching[Any] | None:
+    """Where requests wait for company; None where no endpoint wants that."""
+    rules = {on: _rule(endpoint) for on, endpoint in endpoints.items() if endpoint.batching is not None}
+    alone = [on for on in endpoints if on not in rules]
+    return Batching(rules, default=rules.get(DEFAULT), alone=alone) if rules else None
+
+
+def _rule(endpoint: Endpoint) -> Rule:
+    asked = endpoint.batching
+    assert asked is not None
+    size = asked.preferred_batch_size or math.inf
+    rule = Rule(endpoint.name, size=size, timeout=asked.timeout / 1000, flush_all=asked.flush_all)
+    if asked.metric is not None:
+        from zflow.drivers.batch_code import weigh_by  # brings asyncio with it, which no caller needs
+
+        rule.weigh = weigh_by(asked.metric, size)
+    return rule
+
+
+def _credit(endpoints: Mapping[str, Endpoint]) -> int:
+    """What one connection may have outstanding. A gateway is one: by it alone a batch must fill while another runs."""
+    sizes = [item.batching.preferred_batch_size or 0 for item in endpoints.values() if item.batching is not None]
+    least, most = _CREDIT_OF_BATCHES
+    return min(most, max(least, 2 * max(sizes))) if sizes else _CREDIT
 
 
 def _nonces(bind: str) -> Callable[[], bytes] | None:

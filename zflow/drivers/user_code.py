@@ -212,7 +212,7 @@ def _users_frames(error: BaseException) -> Any:
 
 
 def _is_ours(module: str) -> bool:
-    return module == __name__ or module.partition(".")[0] == "asyncio"
+    return module.startswith("zflow.drivers.") or module.partition(".")[0] == "asyncio"
 
 
 async def _end_tasks() -> None:

@@ -126,6 +126,7 @@ def test_timing_is_that_of_the_sockets_and_roles(ipc_directory: Path) -> None:
     assert timing["PATIENCE"] == head.PATIENCE * 1000
     assert timing["RETRY_PAUSE"] == head._BACKOFF * 2 * 1000
     assert timing["FAREWELL"] == front_door.FAREWELL * 1000
+    assert timing["PROBE"] == front_door.PROBE * 1000
     assert timing["GRACE"] == inspect.signature(Reactor).parameters["grace"].default * 1000
 
 

@@ -5,9 +5,11 @@ The rules of a walk:
 1. A node is ready when everything it needs has ended. Its request carries the documents of its needs, in the order
    in which it names them, labelled with the names of those who made them; they are handed on unopened.
 2. The walk ends when every node has ended: the reply carries the documents of the last node and the results of all.
-3. One failure ends the walk at once: it is passed to the caller, and what runs in other branches is cancelled. What
+3. The last node's step may answer in pieces, where the caller takes them; they are handed on as they come. What any
+   other node makes is whole when the next one begins.
+4. One failure ends the walk at once: it is passed to the caller, and what runs in other branches is cancelled. What
    those branches still answer is dropped.
-4. Deadlines are the heads' business: each step carries what is left of the caller's budget.
+5. Deadlines are the heads' business: each step carries what is left of the caller's budget.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 from zflow.errors import Cancelled, InvalidRequest, RemoteError, Unavailable
 from zflow.roles.contract import Link, Steps, failure
-from zflow.roles.front_door import FrontDoor
+from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.head import Head
 from zflow.topology import GATEWAY, Node, Topology
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part
@@ -111,9 +113,11 @@ class Gateway:
         answers = self.door.receive(link, message, now)
         if answers is not None:
             return answers
+        if message.kind is Kind.REQUEST:
+            return self._begin(link, message, now)
         if message.kind is Kind.CANCEL:
             return self._follow(self._cancel(link, message.call_id, now), now)
-        return self._begin(link, message, now)
+        return self._follow(self._more(link, message, now), now)
 
     def opened(self, link: str, now: float) -> Steps:
         return self._head_of[link].opened(link, now)
@@ -130,13 +134,15 @@ class Gateway:
 
     def expire(self, now: float) -> Steps:
         self.door.expire(now)
-        steps: Steps = []
+        steps: Steps = self.door.probe((walk.origin for walk in self._walks.values()), now)
         for head in self._heads.values():
             steps += head.expire(now)
         return self._follow(steps, now) if steps else steps
 
     def next_deadline(self) -> float | None:
-        due = self.door.leaves_at
+        due, probes_at = self.door.leaves_at, self.door.probes_at
+        if probes_at is not None and (due is None or probes_at < due):
+            due = probes_at
         for head in self._heads.values():
             when = head.next_deadline()
             if when is not None and (due is None or when < due):
@@ -176,6 +182,8 @@ class Gateway:
             except InvalidRequest as error:
                 return [(link, failure(message.call_id, error, not_started=True))]
         self._walks[key] = walk
+        if self.door.probes_at is None and "partial" in message.extra:
+            self.door.probes_at = now + PROBE
         documents = [_labelled(part, GATEWAY) for part in message.parts if part.kind == DOCUMENTS]
         return self._follow(self._ended(walk, GATEWAY, documents, now), now)
 
@@ -211,9 +219,10 @@ class Gateway:
         asked = walk.request
         budget = None if walk.deadline is None else max(0, int((walk.deadline - now) * 1e6))
         flags = asked.flags | NO_REDUCE if node.no_reduce else asked.flags
-        request = Message(
-            Kind.REQUEST, call_id, asked.endpoint, budget, flags, inputs + walk.parameters, {"node": node.name}
-        )
+        extra: dict[str, Any] = {"node": node.name}
+        if "partial" in asked.extra and node.name == self.topology.last:
+            extra.update({key: asked.extra[key] for key in ("partial", "items") if key in asked.extra})
+        request = Message(Kind.REQUEST, call_id, asked.endpoint, budget, flags, inputs + walk.parameters, extra)
         return self._heads[node.name].receive(_UP, request, now)
 
     def _follow(self, steps: Steps, now: float) -> Steps:
@@ -227,6 +236,8 @@ class Gateway:
         return leaving
 
     def _settle(self, outcome: Message, now: float) -> Steps:
+        if outcome.kind is Kind.PARTIAL:
+            return self._partial(outcome)
         walk = self._steps.pop(outcome.call_id, None)
         if walk is None:
             self.dropped += 1  # of a branch that was given up
@@ -260,6 +271,24 @@ class Gateway:
             extra={"code": outcome.extra.get("code", 0), "final": True},
         )
         return [*self._stop(walk, now), (walk.origin, told)]
+
+    def _partial(self, piece: Message) -> Steps:
+        walk = self._steps.get(piece.call_id)
+        if walk is None:
+            self.dropped += 1
+            return []
+        name = self.topology.last
+        parts = [_labelled(part, name) if part.kind == DOCUMENTS else part for part in piece.parts]
+        return [(walk.origin, Message(Kind.PARTIAL, walk.request.call_id, parts=parts))]
+
+    def _more(self, link: Link, message: Message, now: float) -> Steps:
+        """The caller takes further pieces of what the last node makes."""
+        walk = self._walks.get((link, message.call_id))
+        steps: Steps = []
+        for call_id, name in walk.running.items() if walk is not None else ():
+            if name == self.topology.last:
+                steps += self._heads[name].receive(_UP, Message(Kind.MORE, call_id, extra=message.extra), now)
+        return steps
 
     def _cancel(self, link: Link, call_id: bytes, now: float) -> Steps:
         walk = self._walks.get((link, call_id))

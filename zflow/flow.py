@@ -88,6 +88,7 @@ class Flow(Asker):
         port_in: int | None = None,
         external: bool | None = None,
         replicas: int | None = None,
+        max_concurrency: int | None = None,
         env: Mapping[str, str] | None = None,
         timeout_ready: int | None = None,
         timeout_send: int | None = None,

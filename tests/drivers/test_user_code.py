@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.user_code import UserCode, parameters_for
+from zflow.drivers.invocation import parameters_for
+from zflow.drivers.user_code import UserCode
 from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
 from zflow.executor import Executor
@@ -32,6 +34,8 @@ class Asked:
         self.executor = (cls or type("Asked", (Executor,), {"method": requests(method)} if method else {}))()
         self.reported: list[BaseException] = []
         self.user_code = UserCode(self.executor, name=name, report=self.reported.append)
+        self.woken = threading.Event()
+        self.user_code.attach(wake=self.woken.set, look=lambda: None)
 
     def ask(
         self,
@@ -51,9 +55,17 @@ class Asked:
 
     def ask_parts(self, parts: list[Part], *, on: str = "/", flags: int = 0, **extra: Any) -> Message:
         """The outcome of a request with these parts."""
-        outcome = self.user_code(Message(Kind.REQUEST, CALL, on, None, flags, parts, extra))
+        outcome = self.user_code(Message(Kind.REQUEST, CALL, on, None, flags, parts, extra)) or self.next()
         assert outcome.call_id == CALL
         return outcome
+
+    def next(self) -> Message:
+        """What is said next, by a generator or from the event loop."""
+        assert self.user_code.is_ready or self.woken.wait(5.0)
+        self.woken.clear()
+        said = self.user_code.step()
+        assert said is not None
+        return said
 
     def response(self, *branches: DocumentArray, **options: Any) -> Response:
         """The same, as the caller sees it; it must have succeeded."""

@@ -79,6 +79,9 @@ class ExecutorSpec:
     )
     external: bool = option(FLAG, False, "it runs already: connect, never start or stop it", surfaces=IN_FLOWS)
     replicas: int = option(whole(1, 1024), 1, "how many processes serve it")
+    max_concurrency: int = option(
+        whole(1, 65_536), 64, "how many calls of its async def methods run at once in one process", unit="calls"
+    )
     env: dict[str, str] = option(VARIABLES, {}, "environment variables of its processes", inherited=True)
     timeout_ready: int = option(
         MILLISECONDS,
@@ -133,7 +136,7 @@ class ExecutorSpec:
 
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "py_modules", "workspace", "replicas", "env"),
-    *("timeout_ready", "start_method"),
+    *("max_concurrency", "timeout_ready", "start_method"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from zflow.config.plan import NodePlan
 from zflow.drivers.directory import Directory
@@ -14,6 +15,8 @@ from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+
+CREDIT = 4  # requests of one connection that wait in front of the one that runs: they must not wait for the network
 
 
 def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
@@ -34,8 +37,13 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
     return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
 
 
-def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:
-    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves."""
+def worker_role(
+    name: str, executor: Executor, *, bind: str, idempotent: bool = False, max_concurrency: int = 1
+) -> Worker:
+    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
+
+    max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
+    """
     endpoints = [
         {"name": on, "idempotent": idempotent or endpoint.idempotent}
         for on, endpoint in Executor.endpoints(executor).items()  # of the base class: users may use the name
@@ -44,7 +52,22 @@ def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = 
     if idempotent or len(repeatable) == len(endpoints) > 0:
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
-    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), idempotent=repeatable, describe=lambda: description)
+    is_asynchronous = any(endpoint.is_async for endpoint in Executor.endpoints(executor).values())
+    return Worker(
+        name,
+        boot=new_id(),
+        credit=max(CREDIT, max_concurrency) if is_asynchronous else CREDIT,
+        new_nonce=_nonces(bind),
+        idempotent=repeatable,
+        is_concurrent=partial(_is_async, executor) if is_asynchronous else None,
+        concurrency=max_concurrency,
+        describe=lambda: description,
+    )
+
+
+def _is_async(executor: Executor, on: str) -> bool:
+    endpoint = Executor.endpoint(executor, on)
+    return endpoint is not None and endpoint.is_async
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:

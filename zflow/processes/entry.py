@@ -22,11 +22,11 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.user_code import UserCode
 from zflow.errors import StartError, ZflowError
+from zflow.executor import Executor
 from zflow.processes import logs, parcel
 from zflow.processes.channel import Channel, Words
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
-from zflow.roles.contract import EXECUTOR
 
 DONE = 0
 NOT_STARTED = StartError.exit_code
@@ -108,8 +108,17 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
     user_code = UserCode(executor, name=plan.name, report=log.failure)
-    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent)
-    return Reactor(role, bind=bind, local={EXECUTOR: user_code})
+    lifeline.keep(lambda: _close(user_code, executor))
+    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent, max_concurrency=plan.max_concurrency)
+    return Reactor(role, bind=bind, executor=user_code)
+
+
+def _close(user_code: UserCode, executor: Executor) -> None:
+    """What methods left running ends first: it may still use what `close` takes apart."""
+    try:
+        user_code.close()
+    finally:
+        executor.close()
 
 
 def _serve(reactor: Reactor, log: Log) -> int:

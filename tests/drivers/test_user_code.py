@@ -13,7 +13,6 @@ import pytest
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.invocation import parameters_for
 from zflow.drivers.user_code import UserCode
 from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
@@ -139,7 +138,6 @@ NONSENSE = {
     "a list of texts": (lambda self, **kwargs: ["a"], "list"),
     "True": (lambda self, **kwargs: True, "bool"),
     "an array of numpy": (lambda self, **kwargs: np.zeros(3), "ndarray"),
-    "a generator": (lambda self, **kwargs: (item for item in ()), "generator"),
     "a class": (lambda self, **kwargs: DocumentArray, "type"),
 }
 
@@ -344,54 +342,6 @@ def test_shards_of_one_branch_are_one_branch():
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
-
-MINE = "mine"
-OTHERS = ("mine", "other", "my__own")
-
-
-@pytest.mark.parametrize(
-    "given, seen",
-    [
-        ({}, {}),
-        ({"a": 1}, {"a": 1}),
-        ({"mine__a": 1}, {"a": 1}),
-        ({"other__a": 1}, {}),
-        ({"stranger__a": 1}, {"stranger__a": 1}),
-        ({"mine__a": 1, "a": 2}, {"a": 1}),
-        ({"a": 2, "mine__a": 1}, {"a": 1}),
-        ({"mine": {"a": 1}}, {"a": 1}),
-        ({"other": {"a": 1}}, {}),
-        ({"stranger": {"a": 1}}, {"stranger": {"a": 1}}),
-        ({"mine": {"a": 1}, "a": 2}, {"a": 1}),
-        ({"mine": 5, "other": 6}, {"mine": 5, "other": 6}),
-        ({"mine": {}}, {}),
-        ({"mine__a__b": 1}, {"a__b": 1}),
-        ({"mine__": 1, "__a": 2, "__": 3}, {"mine__": 1, "__a": 2, "__": 3}),
-        ({"mine___a": 1}, {"_a": 1}),
-        ({"my__own__a": 1}, {}),
-        ({"my__a": 1}, {"my__a": 1}),
-        ({"mine__a": {"b": 1}}, {"a": {"b": 1}}),
-        ({"mine": {"other__a": 1}}, {"other__a": 1}),
-    ],
-)
-def test_what_an_executor_sees_of_the_parameters(given, seen):
-    before = repr(given)
-    assert parameters_for(given, MINE, OTHERS) == seen
-    assert repr(given) == before
-
-
-def test_a_name_with_two_underscores_is_reached_as_well():
-    assert parameters_for({"my__own__a": 1, "my__own": {"b": 2}}, "my__own", ("my__own", "my")) == {"a": 1, "b": 2}
-    assert parameters_for({"my__own__a": 1}, "my", ("my__own", "my")) == {}
-    assert parameters_for({"my__other": 1}, "my", ("my__own", "my")) == {"other": 1}
-
-
-def test_without_a_flow_only_its_own_prefix_means_something():
-    assert parameters_for({"mine__a": 1, "other__a": 2, "other": {"b": 3}}, MINE) == {
-        "a": 1,
-        "other__a": 2,
-        "other": {"b": 3},
-    }
 
 
 def test_parameters_are_taken_apart_by_the_name_of_the_node_and_the_names_of_the_flow():

@@ -263,9 +263,7 @@ def test_who_takes_pieces_is_asked_each_second_whether_it_is_still_there(worker)
 
 
 def concurrent_worker(concurrency: int = 2) -> Worker:
-    made = Worker(
-        "a/rep-0", boot=bytes(16), credit=9, is_concurrent=lambda on: on == "/async", concurrency=concurrency
-    )
+    made = Worker("a/rep-0", boot=bytes(16), credit=9, is_concurrent=lambda on: on == "/async", concurrency=concurrency)
     made.receive(HEAD, Message(Kind.HELLO), 0.0)
     return made
 

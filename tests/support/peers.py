@@ -130,7 +130,7 @@ class Stranger:
 class Gate:
     """An executor function that stays in a request until it is opened; `entered` tells that it has begun one."""
 
-    def __init__(self, then: LocalEnd = echo) -> None:
+    def __init__(self, then: ExecutorFunction = echo) -> None:
         self._then = then
         self._is_open = threading.Event()
         self.entered = threading.Event()

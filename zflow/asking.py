@@ -140,7 +140,7 @@ class Asker:
 
     def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> Any:
         """Carry out `posting` on the calling thread, whenever the iterator that this returns is asked for more."""
-        return _in_pieces(self._lanes(), posting, inputs, request_size)
+        return _in_pieces(self, self._lanes(), posting, inputs, request_size)
 
     def index(self, inputs: Inputs = None, **options: Any) -> Any:
         """`post` to ``/index``."""
@@ -190,8 +190,11 @@ def _exchange(lane: Lane, posting: Posting, inputs: Inputs, request_size: int) -
         return fault
 
 
-def _in_pieces(lanes: Lanes, posting: Posting, inputs: Inputs, request_size: int) -> Iterator[Any]:
-    """Ask, and give what comes as it comes. A reader who leaves cancels what is open; the lane can be used again."""
+def _in_pieces(owner: object, lanes: Lanes, posting: Posting, inputs: Inputs, request_size: int) -> Iterator[Any]:
+    """Ask, and give what comes as it comes. A reader who leaves cancels what is open; the lane can be used again.
+
+    owner: who closes the lanes when nobody holds it any more, and so must live as long as the iterator.
+    """
     lane = lanes.take()
     waiting = batches(inputs, request_size)
     is_sound = False

@@ -103,8 +103,10 @@ class AsyncPost:
             inbox.put_nowait(None)
 
 
-async def _in_pieces(lanes: AsyncLanes, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
-    """Ask, and give what comes as it comes. A reader who leaves cancels what is open."""
+async def _in_pieces(
+    owner: object, lanes: AsyncLanes, posting: Posting, inputs: Inputs, request_size: int
+) -> AsyncIterator[Any]:
+    """Ask, and give what comes as it comes. A reader who leaves cancels what is open. owner: see zflow.asking."""
     lane, caller = lanes.lane(), posting.caller
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     try:
@@ -154,7 +156,7 @@ class AsyncClient(Asker):
         return AsyncPost(self._pool, posting, inputs, request_size)
 
     def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
-        return _in_pieces(self._pool, posting, inputs, request_size)
+        return _in_pieces(self, self._pool, posting, inputs, request_size)
 
 
 class AsyncFlow(Flow):
@@ -170,7 +172,7 @@ class AsyncFlow(Flow):
         return AsyncPost(self._opened().lanes, posting, inputs, request_size)
 
     def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
-        return _in_pieces(self._opened().lanes, posting, inputs, request_size)
+        return _in_pieces(self, self._opened().lanes, posting, inputs, request_size)
 
     @staticmethod
     def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:

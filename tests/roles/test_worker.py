@@ -8,7 +8,7 @@ from tests.support.clock import Ids
 from tests.support.executors import details_of, echo, tell, text_of
 from tests.support.leftovers import leftovers
 from zflow.errors import Cancelled, DeadlineExceeded, ProtocolError, ResourceExhausted, Unavailable
-from zflow.roles.contract import EXECUTOR, Link, Steps
+from zflow.roles.contract import EXECUTOR, Link, Steps, failure
 from zflow.roles.front_door import FAREWELL, PROBE
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, part
@@ -171,6 +171,13 @@ def test_a_deadline_that_passes_while_the_call_runs_is_told_to_user_code(worker)
     assert worker.expire(5.0) == [(EXECUTOR, Message(Kind.CANCEL, call(1)))]
     assert worker.next_deadline() is None
     assert worker.receive(EXECUTOR, reply(1), 6.0) == [(HEAD, reply(1))]
+
+
+def test_what_is_given_up_for_its_deadline_ended_by_its_deadline(worker):
+    ask(worker, 1, budget=1.0)
+    worker.expire(1.0)
+    outcome = refusal(worker.receive(EXECUTOR, failure(call(1), Cancelled("stopped", maybe_executed=True)), 1.0))
+    assert (outcome.flags, outcome.extra["code"]) == (MAYBE_EXECUTED, DeadlineExceeded.code)
 
 
 def test_a_request_without_any_time_left_is_not_begun(worker):

@@ -27,10 +27,10 @@ from zflow.wire.header import Kind, Message
 class _Call:
     """A request that is here. `request` is None once it is answered: a deadline far away must not keep its payload.
 
-    is_concurrent: it may run beside others. is_running: the local link has it.
+    is_concurrent: it may run beside others. is_running: the local link has it. is_late: its deadline passed meanwhile.
     """
 
-    __slots__ = ("link", "call_id", "request", "is_concurrent", "is_running")
+    __slots__ = ("link", "call_id", "request", "is_concurrent", "is_running", "is_late")
 
     def __init__(self, link: Link, request: Message, is_concurrent: bool) -> None:
         self.link = link
@@ -38,6 +38,7 @@ class _Call:
         self.request: Message | None = request
         self.is_concurrent = is_concurrent
         self.is_running = False
+        self.is_late = False
 
 
 class Worker:
@@ -117,6 +118,7 @@ class Worker:
         if self._deadlines.next() is not None:
             for call in self._deadlines.due(now):
                 if call.is_running:
+                    call.is_late = True
                     steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
                 else:
                     steps.append(self._too_late(call))
@@ -202,6 +204,9 @@ class Worker:
                 self._running_beside -= 1
             self._served += 1
             self._forget(call)
+            if call.is_late and message.extra.get("code") == Cancelled.code:
+                late = DeadlineExceeded(f"{self.name}: the deadline passed", peer=self.name, maybe_executed=True)
+                return [(call.link, failure(call.call_id, late))]
         return [(call.link, message)]
 
     def _cancel(self, link: Link, message: Message) -> Steps:

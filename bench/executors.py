@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from zflow import DocumentArray, Executor, requests
+from collections.abc import Iterator
+from typing import Any
+
+from bench.workloads import UPPER_TEXT
+from zflow import Document, DocumentArray, Executor, requests
 
 
 class Upper(Executor):
@@ -12,6 +16,15 @@ class Upper(Executor):
     def upper(self, docs: DocumentArray, **_: object) -> None:
         for doc in docs:
             doc.text = doc.text.upper()
+
+
+class Items(Executor):
+    """Yields as many documents as it is asked for."""
+
+    @requests
+    def items(self, parameters: dict[str, Any], **_: object) -> Iterator[Document]:
+        for number in range(parameters["count"]):
+            yield Document(id=f"{number:032x}", text=UPPER_TEXT)
 
 
 class Echo(Executor):

@@ -40,8 +40,30 @@ def _client_through_gateway() -> Iterator[AskMany]:
         yield ask
 
 
+@contextlib.contextmanager
+def _stream_through_gateway() -> Iterator[AskMany]:
+    from bench.executors import Items
+    from zflow import Client, Flow
+
+    def ask(count: int) -> object:
+        received = 0
+        for document in client.stream("/", parameters={"count": count}):
+            text = document.text
+            received += 1
+        if received != count:
+            raise RuntimeError(f"{received} of {count} documents came")
+        return text
+
+    with Flow(quiet=True).add(uses=Items) as flow, Client(port=flow.port) as client:
+        yield ask
+
+
 def _bare(style: str) -> Side:
     return lambda: _rated(floor.asking_many(floor.Text(1), IN_FLIGHT, THROUGH_GATEWAY, style))
+
+
+def _bare_stream(style: str) -> Side:
+    return lambda: _rated(floor.asking_for_items(THROUGH_GATEWAY, style))
 
 
 SIDES: dict[str, dict[str, Side]] = {
@@ -49,5 +71,10 @@ SIDES: dict[str, dict[str, Side]] = {
         "floor": _bare("plain"),
         "tight": _bare("tight"),
         "zflow": lambda: _rated(_client_through_gateway()),
+    },
+    "stream-gateway": {
+        "floor": _bare_stream("plain"),
+        "tight": _bare_stream("tight"),
+        "zflow": lambda: _rated(_stream_through_gateway()),
     },
 }

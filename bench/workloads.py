@@ -54,6 +54,8 @@ CASES = {
         Case("W1-gateway", "W1 one document, Client through the gateway", "tcp then ipc, two hops", ratio=1.25),
         Case("W2-gateway", "W2 documents per second, 64 in flight, through the gateway", "tcp then ipc, two hops",
              unit="/s", more_is_better=True, ratio=0.75, block=1_000),
+        Case("stream-gateway", "items per second of one streamed answer, through the gateway", "no back-pressure",
+             unit="/s", more_is_better=True, ratio=0.5, block=10_000),
         # 2 ms with a loop over the documents in user code, where the floor's columns needed 0.76 ms.
         Case("W3-gateway", "W3 1000 documents in one request, through the gateway", "columns; tcp then ipc",
              ratio=2.6, block=40),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench.workloads import UPPER_TEXT
+from bench.workloads import NAP_S, UPPER_TEXT
 from zflow import Document, DocumentArray, Executor, requests
 
 
@@ -25,6 +26,14 @@ class Items(Executor):
     def items(self, parameters: dict[str, Any], **_: object) -> Iterator[Document]:
         for number in range(parameters["count"]):
             yield Document(id=f"{number:032x}", text=UPPER_TEXT)
+
+
+class Nap(Executor):
+    """Does nothing for a while."""
+
+    @requests
+    def nap(self, **_: object) -> None:
+        time.sleep(NAP_S)
 
 
 class Echo(Executor):

@@ -20,6 +20,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ import zmq
 import zmq.backend
 
 from bench.children import process
+from bench.workloads import NAP_S
 
 Frames = list[Any]
 Receive = Callable[[Any], Frames]
@@ -131,6 +133,12 @@ def upper_rows(payload: Frames) -> Frames:
     return [pack(body)]
 
 
+def nap_columns(payload: Frames) -> Frames:
+    """Do nothing for `NAP_S`, as a model on another chip makes its host do."""
+    time.sleep(NAP_S)
+    return payload
+
+
 def merge_columns(payload: Frames) -> Frames:
     """Join the documents of all branches by id, then set every text."""
     merged: dict[str, str] = {}
@@ -149,7 +157,9 @@ def echo_array(payload: Frames) -> Frames:
     return [pack({"id": body["id"], "dtype": array.dtype.str, "shape": list(array.shape)}), array]
 
 
-WORK: dict[str, Work] = {work.__name__: work for work in (upper_columns, upper_rows, merge_columns, echo_array)}
+WORK: dict[str, Work] = {
+    work.__name__: work for work in (upper_columns, upper_rows, merge_columns, echo_array, nap_columns)
+}
 
 
 # -- the children
@@ -404,6 +414,36 @@ def asking_many(
                 answer = content.answer(caller.receive(socket))
                 if received + in_flight < count:
                     caller.send(socket, content.question())
+            return answer
+
+        yield ask
+
+
+@contextlib.contextmanager
+def asking_replicas(content: Text, replicas: int, ahead: int) -> Iterator[Callable[[int], object]]:
+    """Give a function that asks `count` questions, of whichever worker has room; each has `ahead` at most (W7)."""
+    with (
+        peers(*["nap_columns"] * replicas, style="plain", links=("ipc",)) as addresses,
+        contextlib.closing(Caller(addresses, "plain")) as caller,
+    ):
+        poller = zmq.Poller()
+        for socket in caller.sockets:
+            poller.register(socket, zmq.POLLIN)
+
+        def ask(count: int) -> object:
+            left = count
+            for socket in caller.sockets * ahead:
+                if left:
+                    caller.send(socket, content.question())
+                    left -= 1
+            received = 0
+            while received < count:
+                for socket, _ in poller.poll(ANSWER_MS):
+                    answer = content.answer(caller.receive(socket))
+                    received += 1
+                    if left:
+                        caller.send(socket, content.question())
+                        left -= 1
             return answer
 
         yield ask

@@ -14,6 +14,9 @@ UPPER_TEXT = TEXT.upper()
 IN_FLIGHT = 64
 MANY_DOCUMENTS = 1_000
 MEBIBYTE = 1 << 20
+REPLICAS = 4
+NAP_S = 0.005
+CLIENTS = 16
 EXECUTORS_AT_ONCE = 20
 # The graphs: each Executor with what it needs.
 SHAPES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
@@ -64,6 +67,8 @@ CASES = {
              ratio=0.35, block=40),
         Case("W4-16MiB", "W4 array of 16 MiB, through the gateway", "frames by reference; tcp then ipc",
              ratio=0.35, block=5),
+        Case("W7-inline", "W7 requests per second, 4 replicas of a 5 ms sleep (ideal: 800), 16 in flight",
+             "two in flight per replica", unit="/s", more_is_better=True, ratio=0.97, limit=740.0, block=400),
         Case("W5-inline", "W5 three Executors in a row, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("W6-inline", "W6 two branches and a join, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("start-import", "import zflow", "import numpy", unit="ms", limit=60.0, ratio=0.56, block=1),

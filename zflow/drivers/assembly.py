@@ -14,9 +14,17 @@ from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+from zflow.wire.header import Message
 
 
-def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
+def gateway_role(
+    topology: Topology,
+    nodes: Sequence[NodePlan],
+    *,
+    name: str = "gateway",
+    bind: str = "",
+    on_floating_failure: Callable[[str, Message], None] | None = None,
+) -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
     heads = {
@@ -31,7 +39,15 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
         )
         for node in nodes
     }
-    return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+    return Gateway(
+        topology,
+        heads,
+        new_id=new_id,
+        name=name,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
+        on_floating_failure=on_floating_failure,
+    )
 
 
 def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:

@@ -16,9 +16,11 @@ from typing import Any
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, reduce_all
+from zflow.drivers.filtering import Sieve
 from zflow.errors import ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Endpoint, Executor
 from zflow.roles.contract import failure
+from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
 from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
@@ -44,10 +46,12 @@ class UserCode:
         node = str(request.extra.get("node") or self._name.partition("/")[0])
         try:
             endpoint = Executor.endpoint(self._executor, request.endpoint)  # users may use the name
-            if endpoint is None:
+            if endpoint is None and WHEN not in request.extra:
                 return _pass_through(request)
             call = _Call(request, node)
-        except (ProtocolError, InvalidDocument) as error:
+            if endpoint is None or call.is_for_others:
+                return call.passed_by()
+        except (ProtocolError, InvalidDocument, InvalidRequest) as error:
             invalid = InvalidRequest(f"{node}: {error}", node=node, peer=self._name)
             return failure(request.call_id, invalid, not_started=True)
         try:
@@ -125,9 +129,11 @@ class _Call:
         self._docs: DocumentArray | None = None
         self.parameters: dict[str, Any] = {}
         groups: dict[str, list[DocumentArray]] = {}
+        sieve = Sieve(request) if WHEN in request.extra else None
         for item in request.parts:
             if item.kind == DOCUMENTS:
-                groups.setdefault(item.label, []).append(decode_documents(item.buffers()))
+                documents = decode_documents(item.buffers())
+                groups.setdefault(item.label, []).append(sieve.pass_through(documents) if sieve else documents)
             elif item.kind == PARAMETERS:
                 parameters = decode_map(item.buffers()[0])
                 self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
@@ -136,6 +142,7 @@ class _Call:
             label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()
         }
         self.docs_matrix = list(self.docs_map.values())
+        self.is_for_others = sieve is not None and sieve.has_kept_all_back
 
     @property
     def docs(self) -> DocumentArray:
@@ -148,6 +155,11 @@ class _Call:
             else:
                 self._docs = reduce_all(self.docs_matrix)
         return self._docs
+
+    def passed_by(self) -> Message:
+        """The REPLY where nothing is called: the documents that this Executor may see, branch by branch."""
+        parts = [part(DOCUMENTS, label, encode_documents(documents)) for label, documents in self.docs_map.items()]
+        return Message(Kind.REPLY, self._request.call_id, parts=parts)
 
     def arguments(self, wants: Iterable[str]) -> dict[str, Any]:
         """The keyword arguments that an endpoint takes."""

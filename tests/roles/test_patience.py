@@ -147,6 +147,14 @@ def test_of_a_longer_branch_what_runs_is_cancelled_and_what_follows_never_begins
     assert asked.network.peers["b2/rep-0"].executed == []
 
 
+def test_what_was_given_up_does_not_begin_when_what_it_needs_ends_for_others():
+    nodes = [*branches("a", "b1"), Node("b2", ("b1",)), Node("join", ("a", "b2"), quorum=1), Node("other", ("b1",))]
+    asked = Asked([*nodes, Node("last", ("join", "other"))], a=0.0, b1=1.0)
+    asked.rest()
+    assert asked.text == "last(join(a(in))+other(b1(in)))"
+    assert asked.network.peers["b2/rep-0"].executed == []
+
+
 def test_a_failure_deep_in_a_branch_takes_its_siblings_there_along():
     """b needs b1 and b2; b1 fails, so nobody waits for b2 any more, but the join does for a."""
     nodes = [*branches("a", "b1", "b2"), Node("b", ("b1", "b2")), Node("join", ("a", "b"), quorum=1)]
@@ -264,7 +272,7 @@ def test_the_callers_own_deadline_is_not_survived():
 
 def skipping(nodes: list[Node], executor: ExecutorFunction = tell, budget: float | None = None, **seconds: float):
     """Ask a graph whose node "slow" has a limit of a second; the outcome, after everything has come to rest."""
-    flow = SmallFlow(nodes, executor=executor, takes=taking(**seconds), head={"slow": {"timeout": 1.0}})
+    flow = SmallFlow(nodes, executor=executor, takes=taking(**seconds), head={"slow": {"timeout": 1.0}}, inline=True)
     flow.network.run()
     call_id = flow.ask(budget=budget)
     flow.network.run()
@@ -298,17 +306,24 @@ def test_a_node_in_time_is_not_skipped():
     assert text_of(reply.parts) == "next(slow(in))"
 
 
-@pytest.mark.parametrize(
-    ("broken", "error"), [(fail, ExecutorError), (crash, Unavailable)], ids=["raises", "dies"]
-)
+@pytest.mark.parametrize(("broken", "error"), [(fail, ExecutorError), (crash, Unavailable)], ids=["raises", "dies"])
 def test_only_slowness_is_skipped(broken, error):
     _, failed = skipping([slow_one(), Node("next", ("slow",))], for_node("slow", broken, tell))
     assert (failed.kind, failed.extra["code"]) == (Kind.FAILURE, error.code)
 
 
-def test_the_callers_deadline_is_not_skipped():
-    _, failed = skipping([slow_one(), Node("next", ("slow",))], budget=0.5, slow=5.0)
+@pytest.mark.parametrize("nodes", [[slow_one()], [slow_one(), Node("next", ("slow",))]], ids=["last", "not last"])
+def test_the_callers_deadline_is_not_skipped(nodes):
+    _, failed = skipping(nodes, budget=0.5, slow=5.0)
     assert (failed.kind, failed.extra["code"]) == (Kind.FAILURE, DeadlineExceeded.code)
+    assert details_of(failed)["node"] == "slow"
+
+
+def test_what_would_have_followed_a_skipped_node_is_not_begun_when_a_join_fails_for_it():
+    nodes = [*(slow_one(), *branches("a", "b")), Node("join", ("slow", "a", "b"), quorum=3), Node("other", ("slow",))]
+    flow, failed = skipping([*nodes, Node("last", ("join", "other"))], slow=5.0, a=9.0, b=9.0)
+    assert failed.extra["code"] == DeadlineExceeded.code
+    assert flow.network.peers["other/rep-0"].executed == []
 
 
 def test_a_skipped_branch_does_not_count_for_a_quorum():
@@ -385,9 +400,7 @@ def graphs(draw) -> list[Node]:
         quorum = draw(st.integers(0, len(needs))) if is_join else 0
         within = draw(st.sampled_from([None, 0.5, 2.0])) if is_join else None
         on_timeout = "fail" if floating else draw(st.sampled_from(["fail", SKIP]))
-        nodes.append(
-            Node(f"n{number}", needs, floating=floating, on_timeout=on_timeout, quorum=quorum, within=within)
-        )
+        nodes.append(Node(f"n{number}", needs, floating=floating, on_timeout=on_timeout, quorum=quorum, within=within))
     return nodes
 
 

@@ -223,8 +223,8 @@ class Gateway:
                 budget = max(0, int((walk.deadline - now) * 1e6))
         flags = asked.flags | NO_REDUCE if node.no_reduce else asked.flags
         extra: dict[str, Any] = {"node": node.name}
-        if node.when or walk.conditions:
-            extra[WHEN] = walk.conditions_for(node)
+        if (node.when or walk.conditions) and (conditions := walk.conditions_for(node)):
+            extra[WHEN] = conditions
         request = Message(Kind.REQUEST, call_id, asked.endpoint, budget, flags, inputs + walk.parameters, extra)
         return self._heads[node.name].receive(_UP, request, now)
 

@@ -18,6 +18,7 @@ from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
 from zflow.executor import Executor
 from zflow.response import Response, error_of, read
+from zflow.wire.conditions import encode_condition
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 from zflow.wire.payload import encode_documents, encode_map
@@ -562,3 +563,62 @@ def test_arrays_that_pass_through_a_method_are_not_copied_on_the_way_in():
     response = asked.response(docs)
     assert response.results["exec/rep-0"]["sum"] == pytest.approx(float(matrix.sum()))
     assert (response.docs.tensors == matrix).all()
+
+
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+def when(query: dict[str, Any]) -> dict[str, Any]:
+    return {"!when": [[encode_condition(query), None]]}
+
+
+NOT_A = when({"text": {"$neq": "a"}})
+
+
+def test_a_method_sees_only_the_documents_that_meet_the_condition_and_they_alone_go_on():
+    asked = Asked(lambda self, docs, **kwargs: {"seen": docs.texts})
+    response = asked.response(texts("a", "b", "c"), **NOT_A)
+    assert response.results == {"exec/rep-0": {"seen": ["b", "c"]}}
+    assert response.docs.texts == ["b", "c"]
+
+
+def test_the_condition_holds_in_every_branch_before_they_are_put_together():
+    def method(self, docs, docs_map, docs_matrix, **kwargs):
+        return {"map": {name: docs.texts for name, docs in docs_map.items()}, "docs": docs.texts}
+
+    response = Asked(method).response(texts("a", "b"), texts("a"), texts("c", "a"), labels="x y z", **NOT_A)
+    assert response.results["exec/rep-0"] == {"map": {"x": ["b"], "y": [], "z": ["c"]}, "docs": ["b", "c"]}
+
+
+def test_where_no_document_meets_the_condition_nothing_is_called():
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(docs))
+    assert len(asked.response(texts("a", "a"), **NOT_A).docs) == 0
+    assert called == []
+
+
+def test_a_request_without_documents_calls_the_method_once_all_the_same():
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(len(docs)))
+    asked.response(texts(), **NOT_A)
+    asked.response(**NOT_A)
+    assert called == [0, 0]
+
+
+def test_where_nothing_answers_the_endpoint_the_documents_that_meet_the_condition_go_on():
+    class Silent(Executor):
+        @requests(on="/other")
+        def other(self, **kwargs): ...
+
+    response = Asked(cls=Silent).response(texts("a", "b"), texts("c"), labels="x y", **NOT_A)
+    assert response.docs.texts == ["b", "c"]
+
+
+@pytest.mark.parametrize("wrong", ["text", [], [[b"\xc1", None]], [[b"\x80", [5]]]], ids=repr)
+def test_what_is_no_condition_is_refused_as_not_started(wrong):
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(docs))
+    outcome = asked.ask(texts("a"), **{"!when": wrong})
+    assert (outcome.kind, outcome.flags, called) == (Kind.FAILURE, NOT_STARTED, [])
+    assert isinstance(error_of(outcome), InvalidRequest)
+    assert asked.reported == []

@@ -15,11 +15,19 @@ from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+from zflow.wire.header import Message
 
 CREDIT = 4  # requests of one connection that wait in front of the one that runs: they must not wait for the network
 
 
-def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
+def gateway_role(
+    topology: Topology,
+    nodes: Sequence[NodePlan],
+    *,
+    name: str = "gateway",
+    bind: str = "",
+    on_floating_failure: Callable[[str, Message], None] | None = None,
+) -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
     heads = {
@@ -34,7 +42,15 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
         )
         for node in nodes
     }
-    return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+    return Gateway(
+        topology,
+        heads,
+        new_id=new_id,
+        name=name,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
+        on_floating_failure=on_floating_failure,
+    )
 
 
 def worker_role(

@@ -14,8 +14,10 @@ from typing import Any
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, reduce_all
+from zflow.drivers.filtering import Sieve
 from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError
+from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
 from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
@@ -26,10 +28,22 @@ Made = tuple[DocumentArray, dict[str, Any] | None]  # documents and, where there
 class Call:
     """What one request to `endpoint` of the process `name` brings, decoded when it is asked for.
 
-    node: what the Flow that asks calls this Executor. Raises ProtocolError for a payload that cannot be read.
+    node: what the Flow that asks calls this Executor. is_for_others: no document meets the request's conditions,
+    so that nothing is to be called. Raises ProtocolError for a payload, and InvalidRequest for conditions, that cannot
+    be read.
     """
 
-    __slots__ = ("endpoint", "node", "parameters", "docs_map", "docs_matrix", "_name", "_request", "_docs")
+    __slots__ = (
+        "endpoint",
+        "node",
+        "parameters",
+        "docs_map",
+        "docs_matrix",
+        "is_for_others",
+        "_name",
+        "_request",
+        "_docs",
+    )
 
     def __init__(self, request: Message, endpoint: Endpoint, name: str, node: str) -> None:
         self.endpoint = endpoint
@@ -38,17 +52,11 @@ class Call:
         self._name = name
         self._request = request
         self._docs: DocumentArray | None = None
-        groups: dict[str, list[DocumentArray]] = {}
         for item in request.parts:
-            if item.kind == DOCUMENTS:
-                groups.setdefault(item.label, []).append(decode_documents(item.buffers()))
-            elif item.kind == PARAMETERS:
+            if item.kind == PARAMETERS:
                 parameters = decode_map(item.buffers()[0])
                 self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
-        # shards of one node are one branch; each branch is what one of the needs made
-        self.docs_map = {
-            label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()
-        }
+        self.docs_map, self.is_for_others = _branches(request)
         self.docs_matrix = list(self.docs_map.values())
 
     @property
@@ -199,8 +207,25 @@ def _addressed(key: str, value: Any, node: str, nodes: Collection[str]) -> tuple
 
 
 def pass_through(request: Message) -> Message:
-    """Nothing here answers this endpoint: the documents go on, unopened."""
-    return Message(Kind.REPLY, request.call_id, parts=[item for item in request.parts if item.kind == DOCUMENTS])
+    """Nothing is called: the documents go on as they came, unopened unless some of them are kept back by conditions."""
+    if WHEN not in request.extra:
+        return Message(Kind.REPLY, request.call_id, parts=[item for item in request.parts if item.kind == DOCUMENTS])
+    branches, _ = _branches(request)
+    parts = [part(DOCUMENTS, label, encode_documents(documents)) for label, documents in branches.items()]
+    return Message(Kind.REPLY, request.call_id, parts=parts)
+
+
+def _branches(request: Message) -> tuple[dict[str, DocumentArray], bool]:
+    """What each of the needs made, as far as it meets the conditions; and whether there was some, and none does."""
+    groups: dict[str, list[DocumentArray]] = {}
+    sieve = Sieve(request) if WHEN in request.extra else None
+    for item in request.parts:
+        if item.kind == DOCUMENTS:
+            documents = decode_documents(item.buffers())
+            groups.setdefault(item.label, []).append(sieve.pass_through(documents) if sieve else documents)
+    # shards of one node are one branch
+    branches = {label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()}
+    return branches, sieve is not None and sieve.has_kept_all_back
 
 
 def _users_frames(error: BaseException) -> Any:

@@ -104,7 +104,9 @@ class UserCode:
             if endpoint is None:
                 return pass_through(request)
             call = Call(request, endpoint, self._name, node)
-        except (ProtocolError, InvalidDocument) as error:
+            if call.is_for_others:
+                return pass_through(request)
+        except (ProtocolError, InvalidDocument, InvalidRequest) as error:
             invalid = InvalidRequest(f"{node}: {error}", node=node, peer=self._name)
             return failure(request.call_id, invalid, not_started=True)
         if endpoint.is_async:

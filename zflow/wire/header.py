@@ -63,20 +63,12 @@ MAX_LABEL = 256
 MAX_BUDGET = 1 << 53  # microseconds; 285 years
 MAX_DEPTH = 8
 CALL_ID = 16
-_UNDERSTOOD = frozenset({"target"})  # must-understand keys ("!key") that this version understands
+_UNDERSTOOD = frozenset({"target", "when"})  # must-understand keys ("!key") that this version understands
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
-    **{
-        "credit": int,
-        "code": int,
-        "sent": int,
-        "items": int,
-        "nodes": list,
-        "idempotent": list,
-        "partial": bool,
-        "final": bool,
-    },
+    **{"credit": int, "code": int, "sent": int, "items": int, "nodes": list, "idempotent": list},
+    **dict.fromkeys(("partial", "final", "filtered"), bool),
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}

@@ -179,13 +179,12 @@ def test_a_gateway_knows_what_was_known_when_it_was_born(bear: Callable[..., Bor
         assert results_of(client) == {"executor0/rep-0": {"pid": worker.process.pid}}
 
 
-def test_what_fails_unawaited_is_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_fails_unawaited_is_told_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     log = Log("gateway")
-    log._logger.addHandler(caplog.handler)
     entry._tell_floating(log, "audit", failure(bytes(16), Unavailable("nobody is there")))
     entry._tell_floating(log, "audit", Message(Kind.FAILURE, bytes(16), parts=[part(DETAILS, "", [b"\xc1"])]))
-    first, second = [record.getMessage() for record in caplog.records]
-    assert first == "audit, which is floating, failed: nobody is there"
+    first, second = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gateway@")]
+    assert first.endswith("[E]:audit, which is floating, failed: nobody is there")
     assert "its reason cannot be read" in second
 
 

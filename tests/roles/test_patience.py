@@ -109,6 +109,16 @@ def test_a_branch_that_fails_first_is_missing_and_no_more_than_that(broken):
     asked.rest()
 
 
+def test_what_was_survived_is_told_in_the_status():
+    asked = Asked(joined("a", "b", "c", quorum=2), for_node("b", fail, tell), a=1.0, c=1.0)
+    asked.rest()
+    hopeless = Asked(joined("a", "b", quorum=2), for_node("b", fail, tell), a=1.0)
+    hopeless.rest()
+    for flow, count in ((asked.flow, 1), (hopeless.flow, 0)):
+        [(_, status)] = flow.gateway.receive((b"operator",), Message(Kind.PING), flow.network.clock.now)
+        assert details_of(status)["survived"] == count
+
+
 def test_without_hope_of_a_quorum_the_walk_fails_with_what_failed_last_and_cancels_its_siblings():
     broken = for_node("a", fail, for_node("b", refuse, tell))
     asked = Asked(joined("a", "b", "c", quorum=2), broken, a=1.0, b=0.0, c=9.0)

@@ -59,6 +59,7 @@ class Gateway:
         self.name = name
         self.dropped = 0
         self.floating_failed = 0
+        self.survived = 0
         self.door = FrontDoor(
             name,
             "gateway",
@@ -293,20 +294,21 @@ class Gateway:
         progress, patience = walk.progress, self._patience
         if progress is None or patience is None or (walk.deadline is not None and now >= walk.deadline):
             return self._fail(walk, outcome, now)
-        if name in patience.spared:
-            progress.cause = outcome
-            steps: Steps = []
-            joins = progress.lose(name)
-            walk.left = len(progress.open)
-            for join in joins:
-                steps += self._look_again(walk, join, now)
-            return steps + self._give_up(walk, now)
-        if name in patience.skipped and outcome.extra.get("code") == DeadlineExceeded.code:
-            progress.cause = outcome
+        is_skipped = name in patience.skipped and outcome.extra.get("code") == DeadlineExceeded.code
+        if name not in patience.spared and not is_skipped:
+            return self._fail(walk, outcome, now)
+        progress.cause = outcome
+        self.survived += 1
+        if name not in patience.spared:
             progress.missing.add(name)
             _note_end(walk, name)
             return self._ended(walk, name, [], now)
-        return self._fail(walk, outcome, now)
+        steps: Steps = []
+        joins = progress.lose(name)
+        walk.left = len(progress.open)
+        for join in joins:
+            steps += self._look_again(walk, join, now)
+        return steps + self._give_up(walk, now)
 
     def _fail(self, walk: Walk, outcome: Message, now: float) -> Steps:
         flags = outcome.flags
@@ -369,6 +371,7 @@ class Gateway:
             return []
         verdict = progress.verdict(join)
         if verdict is Verdict.FAIL and progress.cause is not None:
+            self.survived -= 1
             return self._fail(walk, progress.cause, now)
         if verdict is Verdict.BEGIN:
             progress.begun.add(join.name)
@@ -397,8 +400,12 @@ class Gateway:
         return {"nodes": [{"name": node.name, "needs": list(node.needs)} for node in self.topology.nodes]}
 
     def _status(self) -> dict[str, Any]:
-        told = {"floating": len(self._floating), "floating_failed": self.floating_failed} if self._has_floating else {}
-        return {"inflight": len(self._walks), "queued": 0, **told}
+        told = {"inflight": len(self._walks), "queued": 0}
+        if self._has_floating:
+            told.update(floating=len(self._floating), floating_failed=self.floating_failed)
+        if self._patience is not None:
+            told["survived"] = self.survived
+        return told
 
 
 def _note_end(walk: Walk, name: str) -> None:

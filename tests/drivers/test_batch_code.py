@@ -15,10 +15,11 @@ from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.batch_code import BatchCode, local_end, weigh_by
 from zflow.drivers.user_code import UserCode
-from zflow.errors import ExecutorError, InvalidRequest, ProtocolError, RemoteError
+from zflow.errors import Cancelled, ExecutorError, InvalidRequest, ProtocolError, RemoteError
 from zflow.executor import Executor, requests
 from zflow.response import error_of
 from zflow.roles.contract import Batch
+from zflow.wire.conditions import WHEN, encode_condition
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 from zflow.wire.payload import decode_documents, encode_documents, encode_map
@@ -49,7 +50,9 @@ class Asked:
         self.reported: list[BaseException] = []
         self.code = BatchCode(executor, name="exec/rep-0", report=self.reported.append)
 
-    def ask(self, *members: DocumentArray | Sequence[Part], **more: Any) -> list[Message]:
+    def ask(
+        self, *members: DocumentArray | Sequence[Part], more_extra: dict[str, Any] | None = None, **more: Any
+    ) -> list[Message]:
         """The outcomes of requests with these Documents, or parts, that run as one."""
         asked = [
             Message(
@@ -62,6 +65,8 @@ class Asked:
             )
             for number, given in enumerate(members)
         ]
+        for message in asked:
+            message.extra.update(more_extra or {})
         outcomes = self.code(Batch(asked))
         assert isinstance(outcomes, Batch)
         assert [outcome.call_id for outcome in outcomes.members] == [message.call_id for message in asked]
@@ -76,6 +81,12 @@ def documents_of(outcome: Message) -> DocumentArray:
     assert outcome.kind is Kind.REPLY, error_of(outcome)
     [told] = outcome.parts
     assert told.label == "exec"
+    return decode_documents(told.buffers())
+
+
+def documents_of_any(outcome: Message) -> DocumentArray:
+    """The Documents of a REPLY, of whatever label."""
+    [told] = outcome.parts
     return decode_documents(told.buffers())
 
 
@@ -313,6 +324,55 @@ def test_a_cancelled_task_is_a_failure_of_the_method():
         raise asyncio.CancelledError
 
     assert [error(outcome).name for outcome in Asked(method).ask(texts("a"), texts("b"))] == ["CancelledError"] * 2
+
+
+# -- who is not to be served any more, or not at all -------------------------------------------------------------------
+
+
+def test_a_request_that_is_given_up_gets_no_further_calls():
+    def method(self, docs, **kwargs):
+        self.calls.append(len(docs))
+
+    asked = Asked(method, preferred_batch_size=2)
+    cancels = [Message(Kind.CANCEL, call(0)), Message(Kind.CANCEL, call(77))]
+    asked.code.attach(wake=lambda: None, look=lambda: [asked.code(cancel) for cancel in cancels])
+    first, second = asked.ask(texts("a", "b", "c"), texts("d", "e"))
+    assert (error(first).code, bool(first.flags & NOT_STARTED)) == (Cancelled.code, False)
+    assert documents_of(second).texts == ["d", "e"]
+    assert asked.calls == [2, 1]
+
+
+def test_what_was_made_before_it_was_given_up_is_told():
+    asked = Asked(shout, preferred_batch_size=2)
+    heard = iter([None, Message(Kind.CANCEL, call(0))])
+    asked.code.attach(wake=lambda: None, look=lambda: asked.code(next(heard) or Message(Kind.CANCEL, call(77))))
+    assert [answer.texts for answer in asked.answers(texts("a", "b"), texts("c"))] == [["A", "B"], ["C"]]
+
+
+def test_user_code_is_cancelled_when_nobody_of_the_batch_waits_any_more():
+    seen = []
+
+    def method(self, docs, **kwargs):
+        for number in (0, 1):
+            asked.code(Message(Kind.CANCEL, call(number)))
+            seen.append(self.cancelled)
+
+    asked = Asked(method)
+    asked.ask(texts("a"), texts("b"))
+    assert seen == [False, True]
+    asked.ask(texts("c"))
+    assert seen[2] is True  # number 0 is the only one now
+    assert asked.code._executor.cancelled is False  # nothing runs any more
+
+
+def test_of_each_request_only_the_documents_that_meet_its_conditions_are_given():
+    when = {WHEN: [[encode_condition({"text": {"$neq": "b"}}), None]]}
+    asked = Asked(shout)
+    answers = [
+        documents.texts for documents in map(documents_of_any, asked.ask(texts("a", "b"), texts("b"), more_extra=when))
+    ]
+    assert answers == [["A"], []]
+    assert asked.calls == [1]
 
 
 # -- weighing ----------------------------------------------------------------------------------------------------------

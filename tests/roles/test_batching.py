@@ -384,9 +384,15 @@ def test_a_deadline_that_passes_while_user_code_runs_ends_that_call_alone(asked)
     assert leftovers(asked.worker) == []
 
 
-def test_a_deadline_that_passes_while_its_own_batch_runs_changes_nothing_here(asked):
+def told(steps):
+    """What the local end, and nobody else, hears."""
+    assert all(link == EXECUTOR for link, _ in steps)
+    return [(message.kind, number_of(message)) for _, message in steps]
+
+
+def test_of_a_deadline_that_passes_while_its_own_batch_runs_user_code_is_told(asked):
     asked.ask(1, 2, 3, 4, budget=0.5)
-    assert asked.worker.expire(1.0) == []
+    assert told(asked.worker.expire(1.0)) == [(Kind.CANCEL, number) for number in (1, 2, 3, 4)]
     assert [number_of(message) for _, message in asked.finish(1, 2, 3, 4, now=1.0)] == [1, 2, 3, 4]
 
 
@@ -416,9 +422,9 @@ def test_the_timer_goes_by_the_oldest_that_is_still_there(asked):
     assert asked.settle(0.3 + 1e-9) == [[2]]
 
 
-def test_nobody_cancels_what_runs(asked):
+def test_what_runs_is_told_who_has_given_it_up(asked):
     asked.ask(1, 2, 3, 4)
-    assert asked.worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.1) == []
+    assert told(asked.worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.1)) == [(Kind.CANCEL, 2)]
     assert len(asked.finish(1, 2, 3, 4, now=0.2)) == 4
 
 

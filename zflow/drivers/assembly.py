@@ -18,12 +18,20 @@ from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+from zflow.wire.header import Message
 
-_CREDIT = 4  # a worker runs one call at a time: the rest waits in the head, where it can go elsewhere
+CREDIT = 4  # requests of one connection that wait in front of the one that runs: they must not wait for the network
 _CREDIT_OF_BATCHES = 64, 4096
 
 
-def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
+def gateway_role(
+    topology: Topology,
+    nodes: Sequence[NodePlan],
+    *,
+    name: str = "gateway",
+    bind: str = "",
+    on_floating_failure: Callable[[str, Message], None] | None = None,
+) -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
     heads = {
@@ -38,26 +46,47 @@ def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "
         )
         for node in nodes
     }
-    return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+    return Gateway(
+        topology,
+        heads,
+        new_id=new_id,
+        name=name,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
+        on_floating_failure=on_floating_failure,
+    )
 
 
-def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:
-    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves."""
+def worker_role(
+    name: str, executor: Executor, *, bind: str, idempotent: bool = False, max_concurrency: int = 1
+) -> Worker:
+    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
+
+    max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
+    """
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
     endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
     repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
     if idempotent or len(repeatable) == len(endpoints) > 0:
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
+    is_asynchronous = any(map(_runs_beside, answered.values()))
     return Worker(
         name,
         boot=new_id(),
-        credit=_credit(answered),
+        credit=max(_credit(answered), max_concurrency if is_asynchronous else 0),
         new_nonce=_nonces(bind),
         idempotent=repeatable,
-        describe=lambda: description,
+        is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
+        concurrency=max_concurrency,
         batching=_batching(answered),
+        describe=lambda: description,
     )
+
+
+def _runs_beside(endpoint: Endpoint | None) -> bool:
+    """Whether calls of it may run while others do. Batches of an endpoint follow each other, whatever it awaits."""
+    return endpoint is not None and endpoint.is_async and endpoint.batching is None
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
@@ -80,7 +109,7 @@ def _rule(endpoint: Endpoint) -> Rule:
     size = asked.preferred_batch_size or math.inf
     rule = Rule(endpoint.name, size=size, timeout=asked.timeout / 1000, flush_all=asked.flush_all)
     if asked.metric is not None:
-        from zflow.drivers.batch_code import weigh_by  # brings asyncio with it, which no caller needs
+        from zflow.drivers.batch_code import weigh_by  # user code is no caller's business
 
         rule.weigh = weigh_by(asked.metric, size)
     return rule
@@ -90,7 +119,7 @@ def _credit(endpoints: Mapping[str, Endpoint]) -> int:
     """What one connection may have outstanding. A gateway is one: by it alone a batch must fill while another runs."""
     sizes = [item.batching.preferred_batch_size or 0 for item in endpoints.values() if item.batching is not None]
     least, most = _CREDIT_OF_BATCHES
-    return min(most, max(least, 2 * max(sizes))) if sizes else _CREDIT
+    return min(most, max(least, 2 * max(sizes))) if sizes else CREDIT
 
 
 def _nonces(bind: str) -> Callable[[], bytes] | None:

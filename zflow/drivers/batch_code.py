@@ -7,20 +7,22 @@ where one is full, and each request's Documents are put together again.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsFloat
 
 from zflow.batching import Batching
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, divide
-from zflow.drivers.user_code import Report, UserCode, _Call, _interpret
+from zflow.drivers.invocation import Call, documents_of, pass_through
+from zflow.drivers.user_code import Report, UserCode
 from zflow.endpoints import Endpoint
-from zflow.errors import ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
+from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
 from zflow.roles.batching import Weigh
 from zflow.roles.contract import Batch, failure
-from zflow.wire.header import Message
+from zflow.wire.header import Kind, Message
 
 _ALONE = frozenset({"docs", "docs_matrix", "docs_map"})  # what the whole batch has in another form, or not at all
 _COSTS = "costs"  # of a request's Documents, noted in its `extra` when it was weighed
@@ -37,45 +39,54 @@ def local_end(executor: Executor, *, name: str, report: Report) -> UserCode:
 class BatchCode(UserCode):
     """Runs a Batch as one, and any other request as UserCode does."""
 
-    def __call__(self, request: Message) -> Message:
-        """The outcome of `request`; of a Batch, a Batch of outcomes."""
-        if not isinstance(request, Batch):
-            return super().__call__(request)
-        endpoint = Executor.endpoint(self._executor, request.members[0].endpoint)
+    def __init__(self, executor: Executor, *, name: str, report: Report) -> None:
+        super().__init__(executor, name=name, report=report)
+        self._members: list[_Member] = []  # of the call that is under way
+
+    def __call__(self, message: Message) -> Message | None:
+        """The outcome of a request, as UserCode has it; of a Batch, a Batch of outcomes."""
+        return self._run_batch(message) if isinstance(message, Batch) else super().__call__(message)
+
+    def _run_batch(self, batch: Batch) -> Batch:
+        endpoint = Executor.endpoint(self._executor, batch.members[0].endpoint)
         assert endpoint is not None and endpoint.batching is not None
-        members = [_Member(message, self._node(message)) for message in request.members]
+        members = [_Member(request, self._node(request)) for request in batch.members]
         for member in members:
-            self._open(member, endpoint.batching)
-        self._run_together(endpoint, endpoint.batching, [member for member in members if member.outcome is None])
+            self._open(member, endpoint, endpoint.batching)
+        self._members = [member for member in members if member.outcome is None]
+        try:
+            self._run_together(endpoint.batching, self._members)
+        finally:
+            self._members = []
         return Batch([member.outcome or self._tell(member) for member in members])
 
-    def _node(self, request: Message) -> str:
-        return str(request.extra.get("node") or self._name.partition("/")[0])
-
-    def _open(self, member: _Member, batching: Batching) -> None:
-        """Decode what a member brings; what is wrong with it is its outcome."""
+    def _open(self, member: _Member, endpoint: Endpoint, batching: Batching) -> None:
+        """Decode what a member brings; what is wrong with it is its outcome, and so is that it is for others."""
         try:
-            member.open(batching.metric)
-        except (ProtocolError, InvalidDocument) as error:
-            invalid = InvalidRequest(f"{member.node}: {error}", node=member.node, peer=self._name)
-            member.outcome = failure(member.request.call_id, invalid, not_started=True)
+            member.call = Call(member.request, endpoint, self._name, member.node)
+            if member.call.is_for_others:
+                member.outcome = pass_through(member.request)
+            else:
+                member.weigh(batching.metric)
+        except (ProtocolError, InvalidDocument, InvalidRequest) as error:
+            member.outcome = self._unreadable(member.request, member.node, error)
         except Exception as error:  # of the user's metric
             self._fail([member], error)
 
-    def _run_together(self, endpoint: Endpoint, batching: Batching, members: Sequence[_Member]) -> None:
+    def _run_together(self, batching: Batching, members: Sequence[_Member]) -> None:
         if not members:
             return
         limit = math.inf if batching.flush_all else batching.preferred_batch_size or math.inf
         sizes = _sizes_of_calls([cost for member in members for cost in member.costs], limit)
-        arguments = members[0].call.arguments(endpoint.wants - _ALONE)
         start = 0
-        for docs, size in zip(divide(concatenate([member.docs for member in members]), sizes), sizes):
+        for docs, size in zip(divide(concatenate([member.call.docs for member in members]), sizes), sizes):
             shares = _shares(members, start, start + size)
             start += size
-            if all(member.outcome is not None for member, _ in shares):
+            self._look()  # somebody may have given up while the call before was running
+            if all(member.is_settled for member, _ in shares):
                 continue  # nobody waits for it any more
             try:
-                made = divide(self._call(endpoint, docs, arguments), [count for _, count in shares])
+                made = divide(self._run_call(members[0].call, docs), [count for _, count in shares])
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # also an inner task's CancelledError, which is no Exception
@@ -84,28 +95,33 @@ class BatchCode(UserCode):
                 for (member, _), documents in zip(shares, made):
                     member.made.append(documents)
 
-    def _call(self, endpoint: Endpoint, docs: DocumentArray, arguments: Mapping[str, Any]) -> DocumentArray:
-        """What the method makes of `docs`: one Document of each."""
+    def _run_call(self, call: Call, docs: DocumentArray) -> DocumentArray:
+        """What the method of `call`, which has parameters for all, makes of `docs`: one Document of each."""
         count = len(docs)
-        returned = self._invoke(endpoint, {"docs": docs, **arguments})
-        documents, results = _interpret(returned, docs, endpoint)
-        where = f"{endpoint.function.__qualname__} (endpoint {endpoint.name})"
+        arguments = {name: getattr(call, name) for name in call.endpoint.wants - _ALONE}
+        returned = self._invoke(call, {"docs": docs, **arguments})
+        if inspect.iscoroutine(returned):
+            returned = self._event_loop().wait_for(returned)
+        documents, results = call.made_of(returned, docs)
         if results is not None:
             raise TypeError(
-                f"{where} returned a dict, and with dynamic batching a call has the Documents of several requests; "
+                f"{call.who} returned a dict, and with dynamic batching a call has the Documents of several requests; "
                 "write into the Documents' tags, or switch batching off with use_dynamic_batching=False"
             )
         if len(documents) != count:
             raise ValueError(
-                f"{where} was given {count} Documents and made {len(documents)} of them; with dynamic batching "
+                f"{call.who} was given {count} Documents and made {len(documents)} of them; with dynamic batching "
                 "there is one for each, in the same order"
             )
         return documents
 
     def _tell(self, member: _Member) -> Message:
-        """The REPLY to a member whose Documents were made, unless they cannot travel."""
+        """The REPLY to a member, unless its Documents were not made because it was given up, or cannot travel."""
+        if sum(map(len, member.made)) < len(member.costs):
+            gone = Cancelled(f"{member.node}: cancelled while it ran", node=member.node, maybe_executed=True)
+            return failure(member.request.call_id, gone)
         try:
-            return self._reply(member.request, member.node, concatenate(member.made), None)
+            return member.call.message(Kind.REPLY, (concatenate(member.made), None))
         except Exception as error:
             self._fail([member], error)
             assert member.outcome is not None
@@ -118,25 +134,50 @@ class BatchCode(UserCode):
         for member in members:
             if member.outcome is None:
                 if member.node not in told:
-                    told[member.node] = self._executor_error(error, member.node)
+                    told[member.node] = member.call.error(error)
                 member.outcome = failure(member.request.call_id, told[member.node])
+
+    # -- while it runs -----------------------------------------------------------------------------------------------
+
+    def _give_up(self, call_id: bytes) -> None:
+        for member in self._members:
+            if member.request.call_id == call_id:
+                member.is_given_up = True
+                return
+        super()._give_up(call_id)
+
+    def _is_cancelled(self) -> bool:
+        """Of a batch: whether nobody waits any more for any request of it."""
+        if not self._members:
+            return super()._is_cancelled()
+        self._look()
+        return all(member.is_settled for member in self._members)
 
 
 class _Member:
     """One request of a batch. costs: of its Documents. made: of them, call by call. outcome: once it is known."""
 
+    call: Call
+
     def __init__(self, request: Message, node: str) -> None:
         self.request = request
         self.node = node
+        self.costs: Sequence[float] = ()
         self.made: list[DocumentArray] = []
         self.outcome: Message | None = None
+        self.is_given_up = False
 
-    def open(self, metric: Metric | None) -> None:
-        self.call = _Call(self.request, self.node)
-        self.docs = self.call.docs
-        self.costs: Sequence[float] = [1] * len(self.docs)
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more needs to be done for it."""
+        return self.is_given_up or self.outcome is not None
+
+    def weigh(self, metric: Metric | None) -> None:
+        """Find out what its Documents cost."""
+        docs = self.call.docs
+        self.costs = [1] * len(docs)
         if metric is not None:
-            self.costs = self.request.extra.get(_COSTS) or _measured(metric, self.docs)
+            self.costs = self.request.extra.get(_COSTS) or _measured(metric, docs)
 
 
 def weigh_by(metric: Metric, full: float) -> Weigh:
@@ -146,7 +187,7 @@ def weigh_by(metric: Metric, full: float) -> Weigh:
     def weigh(request: Message) -> float | None:
         request.extra.pop(_COSTS, None)
         try:
-            costs = _measured(metric, _Call(request, "").docs)
+            costs = _measured(metric, documents_of(request))
         except ProtocolError:
             raise
         except Exception:

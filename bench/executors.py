@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from zflow import DocumentArray, Executor, requests
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from bench.workloads import BATCH, NAP_S, PER_DOCUMENT_S, UPPER_TEXT
+from zflow import Document, DocumentArray, Executor, dynamic_batching, requests
 
 
 class Upper(Executor):
@@ -12,6 +17,41 @@ class Upper(Executor):
     def upper(self, docs: DocumentArray, **_: object) -> None:
         for doc in docs:
             doc.text = doc.text.upper()
+
+
+class Items(Executor):
+    """Yields as many documents as it is asked for."""
+
+    @requests
+    def items(self, parameters: dict[str, Any], **_: object) -> Iterator[Document]:
+        for number in range(parameters["count"]):
+            yield Document(id=f"{number:032x}", text=UPPER_TEXT)
+
+
+class Nap(Executor):
+    """Does nothing for a while."""
+
+    @requests
+    def nap(self, **_: object) -> None:
+        time.sleep(NAP_S)
+
+
+class Limping(Executor):
+    """Its first replica is 100 times slower than the others."""
+
+    @requests
+    def nap(self, **_: object) -> None:
+        time.sleep(NAP_S if self.runtime_args.replica_id else 100 * NAP_S)
+
+
+class Model(Executor):
+    """Costs as much for a batch as for one, nearly; sets the text of each."""
+
+    @dynamic_batching(preferred_batch_size=BATCH, timeout=20)
+    @requests
+    def run(self, docs: DocumentArray, **_: object) -> None:
+        time.sleep(NAP_S + PER_DOCUMENT_S * len(docs))
+        docs.texts = [text.upper() for text in docs.texts]
 
 
 class Echo(Executor):

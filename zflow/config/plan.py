@@ -55,6 +55,7 @@ class WorkerPlan(NamedTuple):
     idempotent: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
+    max_concurrency: int = 64
 
 
 class GatewayPlan(NamedTuple):
@@ -151,6 +152,7 @@ def _worker(
         idempotent=spec.idempotent,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
+        max_concurrency=spec.max_concurrency,
     )
 
 
@@ -176,6 +178,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_with=spec.uses_with,
             uses_metas=spec.uses_metas,
             uses_requests=spec.uses_requests,
+            uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
         )
     except ConfigError as error:

@@ -28,6 +28,7 @@ class AsyncLane:
         self._carrier = Carrier(role, directory)
         self._inboxes: dict[bytes, asyncio.Queue[Any]] = {}
         self._watched: dict[int, object] = {}
+        self._watched_version = -1
         self._looked_at = 0.0
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -42,6 +43,12 @@ class AsyncLane:
         self._inboxes[request.call_id] = inbox
         self._carrier.deliver(APPLICATION, request)
         self._turn()
+
+    def tell(self, message: Message) -> None:
+        """Say something about a call that is on its way."""
+        if not self._is_closed:
+            self._carrier.deliver(APPLICATION, message)
+            self._turn()
 
     def cancel(self, call_id: bytes) -> None:
         """Give up a call: nobody waits for its outcome any more."""
@@ -70,13 +77,18 @@ class AsyncLane:
         self._looked_at = clock()
         while carrier.answered:
             outcome = carrier.answered.popleft()
-            inbox = self._inboxes.pop(outcome.call_id, None)
+            take = self._inboxes.get if outcome.kind is Kind.PARTIAL else self._inboxes.pop
+            inbox = take(outcome.call_id, None)
             if inbox is not None:
                 inbox.put_nowait(outcome)
         self._watch()
         self._wake_in_time()
 
     def _watch(self) -> None:
+        version = self._carrier.descriptors_version
+        if version == self._watched_version:
+            return
+        self._watched_version = version
         watched, wanted = self._watched, self._carrier.descriptors()
         for descriptor, owner in watched.items():
             if wanted.get(descriptor) is not owner:

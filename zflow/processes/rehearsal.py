@@ -11,8 +11,8 @@ from zflow.config.plan import WorkerPlan
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.assembly import worker_role
+from zflow.drivers.batch_code import local_end
 from zflow.drivers.identity import new_id
-from zflow.drivers.user_code import UserCode
 from zflow.executor import Executor
 from zflow.loading import ExecutorDescription
 from zflow.processes import parcel
@@ -35,7 +35,7 @@ def rehearse() -> list[DocumentArray]:
 def _live(packed: bytes) -> DocumentArray:
     plan: WorkerPlan = parcel.unpack(packed)
     executor = plan.description.build(plan.runtime_args)
-    user_code = UserCode(executor, name=plan.name, report=Log(plan.name).failure)
+    user_code = local_end(executor, name=plan.name, report=Log(plan.name).failure)
     role = worker_role(plan.name, executor, bind="ipc://rehearsal")
     documents = encode_documents(DocumentArray([Document(text="x")]))
     request = Message(Kind.REQUEST, new_id(), "/", parts=[part(DOCUMENTS, "gateway", documents)])
@@ -43,6 +43,8 @@ def _live(packed: bytes) -> DocumentArray:
     role.receive(caller, decode(encode(Message(Kind.HELLO, extra={"conn": new_id()}))), 0.0)
     steps = [*role.receive(caller, decode(encode(request)), 0.0), *role.expire(0.0)]
     [asked] = [message for link, message in steps if link == EXECUTOR]
-    [(_, reply)] = role.receive(EXECUTOR, user_code(asked), 0.0)
+    answer = user_code(asked)
+    assert answer is not None
+    [(_, reply)] = role.receive(EXECUTOR, answer, 0.0)
     user_code.close()
     return decode_documents(decode(encode(reply)).parts[0].buffers())

@@ -31,8 +31,9 @@ WRONG: dict[str, list[Any]] = {  # values that are not of a type
     "str": [b"x", 7, None, True, ["x"], {}],
     "bool": [1, 0, "true", None],
     "array of str": ["x", {}, None, 7],
+    "map of uint": ["x", [], None, 7],
 }
-RIGHT: dict[str, Any] = {"id": ID, "uint": 4, "str": "x", "bool": True, "array of str": ["x"]}
+RIGHT: dict[str, Any] = {"id": ID, "uint": 4, "str": "x", "bool": True, "array of str": ["x"], "map of uint": {"x": 6}}
 
 
 def test_the_version_and_the_places_of_the_header() -> None:

@@ -67,6 +67,7 @@ _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes 
     **dict.fromkeys(("conn", "boot", "nonce"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
     **{"credit": int, "code": int, "sent": int, "nodes": list, "idempotent": list, "partial": bool, "final": bool},
+    "missing": dict,
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}

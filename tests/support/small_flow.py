@@ -10,6 +10,7 @@ from tests.support.leftovers import leftovers
 from tests.support.network import Network, Peer
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Node, Topology
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
@@ -22,9 +23,10 @@ GATEWAY = "gateway"
 class SmallFlow:
     """`nodes` are Nodes, or names that form a chain.
 
-    replicas: per node (1). executor, takes: of every worker. head: further arguments of the nodes' heads, by name of
-    the node. demands_nonces: whether the front doors challenge strangers. inline: whether the gateway's own process
-    asks, as `Flow.post` does; then there is no client.
+    replicas: per node, or per shard of it (1). shards: per node; sharding: how they are asked, and `before` and
+    `after` where an Executor shall be around them. executor, takes: of every worker. head: further arguments of the
+    nodes' heads, by name of the node. demands_nonces: whether the front doors challenge strangers. inline: whether the
+    gateway's own process asks, as `Flow.post` does; then there is no client.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class SmallFlow:
         *,
         network: Network | None = None,
         replicas: Mapping[str, int] | None = None,
+        shards: Mapping[str, int] | None = None,
+        sharding: Mapping[str, object] | None = None,
         executor: ExecutorFunction = tell,
         takes: float | Callable[[Message], float] = 0.0,
         credit: int = 4,
@@ -46,6 +50,9 @@ class SmallFlow:
         self._credit = credit
         self._new_nonce = Ids(b"nonce") if demands_nonces else None
         self._head_options = head or {}
+        self._shards = shards or {}
+        self._sharding = dict(sharding or {})
+        self._around = [where for where in ("before", "after") if self._sharding.pop(where, False)]
         self._replicas = {node.name: (replicas or {}).get(node.name, 1) for node in self.topology.nodes}
         for link in self.links():
             self.network.add(link, self.new_worker(link), executor=executor, takes=takes)
@@ -59,7 +66,17 @@ class SmallFlow:
     def links(self, node: str | None = None) -> list[str]:
         """The names of the replicas, of all nodes or of one."""
         names = [item.name for item in self.topology.nodes] if node is None else [node]
-        return [f"{name}/rep-{number}" for name in names for number in range(self._replicas[name])]
+        return [link for name in names for stem in self._stems(name) for link in self._links_of(name, stem)]
+
+    def _stems(self, name: str) -> list[str]:
+        """What the names of the processes of a node begin with: of each shard, and of what is around them."""
+        if name not in self._shards:
+            return [name]
+        shards = [f"{name}/shard-{shard}" for shard in range(self._shards[name])]
+        return [*shards, *(f"{name}/uses-{where}" for where in self._around)]
+
+    def _links_of(self, name: str, stem: str) -> list[str]:
+        return [f"{stem}/rep-{number}" for number in range(1 if "/uses-" in stem else self._replicas[name])]
 
     def new_worker(self, link: str) -> Worker:
         """A worker role of a fresh incarnation."""
@@ -67,19 +84,27 @@ class SmallFlow:
 
     def new_gateway(self) -> Gateway:
         """A gateway role of a fresh incarnation, with a head per node."""
-        names = [node.name for node in self.topology.nodes]
+        heads = {node.name: self._new_head(node.name) for node in self.topology.nodes}
+        return Gateway(self.topology, heads, new_id=self.ids, boot=self.ids(), new_nonce=self._new_nonce)
+
+    def _new_head(self, name: str) -> Head | Shards:
         heads = {
-            name: Head(
+            stem: Head(
                 name,
-                self.links(name),
+                self._links_of(name, stem),
                 new_id=self.ids,
-                nodes=names,
+                nodes=[node.name for node in self.topology.nodes],
                 chance=lambda: 0.5,
+                name=stem,
                 **self._head_options.get(name, {}),  # type: ignore[arg-type]
             )
-            for name in names
+            for stem in self._stems(name)
         }
-        return Gateway(self.topology, heads, new_id=self.ids, boot=self.ids(), new_nonce=self._new_nonce)
+        if name not in self._shards:
+            return heads[name]
+        around = {where: heads.pop(f"{name}/uses-{where}") for where in self._around}
+        options = {"polls_all": {"*": True}, **self._sharding, **around}
+        return Shards(name, [*heads.values()], chance=lambda: 0.0, **options)  # type: ignore[arg-type]
 
     @property
     def gateway(self) -> Gateway:

@@ -1,4 +1,4 @@
-"""What follows from a spec: every process, its links and addresses. Replicas are multiplied here and nowhere else.
+"""What follows from a spec: every process, its links and addresses. Shards and replicas are multiplied only here.
 
 A plan is plain data and can travel to another process. Supervisor and exports read the same plan.
 """
@@ -6,11 +6,12 @@ A plan is plain data and can travel to another process. Supervisor and exports r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zflow.config.kinds import FOR_EVER
+from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
@@ -26,16 +27,30 @@ class ReplicaPlan(NamedTuple):
 
     link: str
     address: str | None = None
+    shard: int = 0
+
+
+class ShardingPlan(NamedTuple):
+    """How a node's shards are asked. polling: endpoint -> ANY or ALL, ``*`` for the others. before, after: the links
+    of the Executors around the shards, empty where there is none."""
+
+    shards: int
+    polling: Mapping[str, str]
+    allow_partial: bool = False
+    before: str = ""
+    after: str = ""
 
 
 class NodePlan(NamedTuple):
-    """A node of the graph as its head sees it. timeout_send in seconds; retries None: the head's own rule."""
+    """A node of the graph as its head sees it. replicas: those of all its shards. timeout_send in seconds; retries
+    None: the head's own rule. sharding: None for one shard with nothing around it."""
 
     name: str
     replicas: tuple[ReplicaPlan, ...]
     retries: int | None = None
     timeout_send: float | None = None
     idempotent: bool = False
+    sharding: ShardingPlan | None = None
 
 
 class WorkerPlan(NamedTuple):
@@ -83,12 +98,7 @@ def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
-    workers = [
-        _worker(executor, link, replica, description, bind)
-        for executor in local
-        for description, bind in [(_description(executor), _bind(executor, spec.insecure))]
-        for replica, link in enumerate(_links(executor.name, executor.replicas))
-    ]
+    workers = [worker for executor in local for worker in _workers(executor, _bind(executor, spec.insecure))]
     return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes)
 
 
@@ -114,7 +124,7 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
     description = _description(spec)
     name = spec.name or description.class_name
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
-    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)
+    return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
@@ -130,8 +140,25 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
     )
 
 
+def _workers(spec: ExecutorSpec, bind: str | None) -> Iterator[WorkerPlan]:
+    """Every process of `spec`: the replicas of all shards, then those around the shards."""
+    description = _description(spec)
+    for shard in range(spec.shards):
+        for replica, link in enumerate(_links(spec, shard)):
+            yield _worker(spec, link, description, bind, replica, shard)
+    for link, uses in ((_link_before(spec), spec.uses_before), (_link_after(spec), spec.uses_after)):
+        if link:
+            around = replace(spec, uses=uses, uses_with={}, uses_metas={}, uses_requests={}, replicas=1, shards=1)
+            yield _worker(around, link, _description(around), None)
+
+
 def _worker(
-    spec: ExecutorSpec, link: str, replica: int, description: ExecutorDescription, bind: str | None
+    spec: ExecutorSpec,
+    link: str,
+    description: ExecutorDescription,
+    bind: str | None,
+    replica: int = 0,
+    shard: int = 0,
 ) -> WorkerPlan:
     return WorkerPlan(
         name=link,
@@ -141,8 +168,8 @@ def _worker(
             "name": link,
             "replicas": spec.replicas,
             "replica_id": replica,
-            "shards": 1,
-            "shard_id": 0,
+            "shards": spec.shards,
+            "shard_id": shard,
             "workspace": spec.workspace,
         },
         bind=bind,
@@ -155,18 +182,44 @@ def _worker(
 
 
 def _node(spec: ExecutorSpec) -> NodePlan:
-    addresses = [f"tcp://{address}" for address in spec.addresses] if spec.external else [None] * spec.replicas
     return NodePlan(
         name=spec.name,
-        replicas=tuple(map(ReplicaPlan, _links(spec.name, len(addresses)), addresses)),
+        replicas=tuple(_ways(spec)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
         idempotent=spec.idempotent,
+        sharding=_sharding(spec),
     )
 
 
-def _links(name: str, replicas: int) -> list[str]:
-    return [f"{name}/rep-{replica}" for replica in range(replicas)]
+def _ways(spec: ExecutorSpec) -> Iterator[ReplicaPlan]:
+    """The ways to `spec`: the addresses of an external Executor, or the replicas of each shard."""
+    for replica, address in enumerate(spec.addresses):
+        yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}")
+    for shard in range(0 if spec.external else spec.shards):
+        for link in _links(spec, shard):
+            yield ReplicaPlan(link, None, shard)
+
+
+def _sharding(spec: ExecutorSpec) -> ShardingPlan | None:
+    before, after = _link_before(spec), _link_after(spec)
+    if spec.shards == 1 and not before and not after:
+        return None
+    return ShardingPlan(spec.shards, polling_table(spec.polling), spec.allow_partial, before, after)
+
+
+def _links(spec: ExecutorSpec, shard: int) -> list[str]:
+    """The replicas of one shard. Where there is one only, its number is not worth a name."""
+    stem = f"{spec.name}/shard-{shard}" if spec.shards > 1 else spec.name
+    return [f"{stem}/rep-{replica}" for replica in range(spec.replicas)]
+
+
+def _link_before(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_before is None else f"{spec.name}/uses-before/rep-0"
+
+
+def _link_after(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_after is None else f"{spec.name}/uses-after/rep-0"
 
 
 def _description(spec: ExecutorSpec) -> ExecutorDescription:

@@ -39,6 +39,7 @@ __all__ = ["dump_flow", "load_flow", "parse"]
 
 _KEYS = ("jtype", "version", "with", "gateway", "executors")
 _GATEWAY_KEYS = ("port", "port_expose", "host")
+_USES = ("uses", "uses_before", "uses_after")
 _METHODS = ("add", "needs", "needs_all")
 
 
@@ -86,7 +87,7 @@ def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
 
 def _class_allowed(path: Keys) -> bool:
     """``!Name`` may stand in front of the Flow and of the definition of an Executor."""
-    return not path or (len(path) == 3 and path[0] == "executors" and path[2] == "uses")
+    return not path or (len(path) == 3 and path[0] == "executors" and path[2] in _USES)
 
 
 def _check_root(root: Mapping[str, Any], place: Place) -> None:
@@ -116,8 +117,9 @@ def _add(spec: FlowSpec, entry: Any, folder: Folder, place: Place, context: Mapp
     method = options.pop("method", None) or "add"
     if method not in _METHODS:
         raise place.down("method").fault(f"expected one of {', '.join(_METHODS)}, got {shown(method)}")
-    if options.get("uses") is not None:
-        options["uses"] = checked_uses(options["uses"], folder, place.down("uses"), context)
+    for key in _USES:
+        if options.get(key) is not None:
+            options[key] = checked_uses(options[key], folder, place.down(key), context)
     if options.get("py_modules") is not None:
         options["py_modules"] = checked_modules(options["py_modules"], folder, place.down("py_modules"))
     if method == "needs":
@@ -145,8 +147,9 @@ def _list(value: Any, place: Place) -> list[Any]:
 
 def _entry(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str, Any]:
     entry = _plain(executor.given)
-    if "uses" in entry:
-        entry["uses"] = _saved_uses(entry["uses"], folder, place.down("uses"))
+    for key in _USES:
+        if key in entry:
+            entry[key] = _saved_uses(entry[key], folder, place.down(key))
     if "py_modules" in entry and folder is not None:
         entry["py_modules"] = modules_relative_to(entry["py_modules"], folder, place.down("py_modules"))
     return entry

@@ -6,12 +6,14 @@ import platform
 from collections.abc import Callable, Sequence
 
 from zflow.config.plan import NodePlan
+from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
 from zflow.executor import Executor
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
 
@@ -19,19 +21,44 @@ from zflow.topology import Topology
 def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
-    heads = {
-        node.name: Head(
-            node.name,
-            [replica.link for replica in node.replicas],
-            new_id=new_id,
-            retries=node.retries,
-            timeout=node.timeout_send,
-            idempotent=node.idempotent,
-            nodes=names,
-        )
-        for node in nodes
-    }
+    heads = {node.name: head_role(node, names) for node in nodes}
     return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+
+
+def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
+    """The head of `node`, or of all its shards. names: of all nodes of the graph that asks."""
+    sharding = node.sharding
+    if sharding is None:
+        return _head(node, names, [replica.link for replica in node.replicas])
+    shards = [
+        _head(node, names, [replica.link for replica in node.replicas if replica.shard == shard], shard_name)
+        for shard, shard_name in enumerate(_shard_names(node.name, sharding.shards))
+    ]
+    return Shards(
+        node.name,
+        shards,
+        polls_all={endpoint: way == ALL for endpoint, way in sharding.polling.items()},
+        allow_partial=sharding.allow_partial,
+        before=_head(node, names, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
+        after=_head(node, names, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
+    )
+
+
+def _head(node: NodePlan, names: Sequence[str], links: Sequence[str], name: str = "") -> Head:
+    return Head(
+        node.name,
+        links,
+        new_id=new_id,
+        retries=node.retries,
+        timeout=node.timeout_send,
+        idempotent=node.idempotent,
+        nodes=names,
+        name=name,
+    )
+
+
+def _shard_names(name: str, shards: int) -> list[str]:
+    return [f"{name}/shard-{shard}" for shard in range(shards)] if shards > 1 else [name]
 
 
 def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:

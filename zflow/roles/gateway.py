@@ -17,14 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.errors import Cancelled, InvalidRequest, RemoteError, Unavailable
-from zflow.roles.contract import Link, Steps, failure
+from zflow.roles.contract import Link, Role, Steps, failure
 from zflow.roles.front_door import FrontDoor
-from zflow.roles.head import Head
 from zflow.topology import GATEWAY, Node, Topology
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 
 _UP = "gateway"  # the origin that a head inside this gateway answers to
+_MAX_MISSING = 512  # more names would not fit into a header
 _NO_JOINS: dict[str, int] = {}  # shared by the walks through a graph without any
 _TARGET = re.compile(r"[A-Za-z0-9_|.*^$-]{1,256}")  # no groups: a name of 64 letters cannot make such a pattern slow
 
@@ -33,7 +33,8 @@ class _Walk:
     """One request on its way through the graph.
 
     missing: per join, how many of its needs have not ended. made: per node, its documents, as long as somebody may
-    need them. running: the steps that have no outcome yet, by call id. left: how many nodes have not ended.
+    need them. running: the steps that have no outcome yet, by call id. left: how many nodes have not ended. lacking:
+    the shards that nodes have answered without, and the code of each one's error.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class _Walk:
         "results",
         "running",
         "left",
+        "lacking",
     )
 
     def __init__(
@@ -62,15 +64,16 @@ class _Walk:
         self.results: list[Part] = []
         self.running: dict[bytes, str] = {}
         self.left = left
+        self.lacking: dict[str, Any] | None = None
 
 
 class Gateway:
-    """The gateway role. heads: one per node of `topology`, by name; new_id: makes 16-byte ids."""
+    """The gateway role. heads: a Head, or Shards, per node of `topology`, by name; new_id: makes 16-byte ids."""
 
     def __init__(
         self,
         topology: Topology,
-        heads: Mapping[str, Head],
+        heads: Mapping[str, Role],
         *,
         new_id: Callable[[], bytes],
         name: str = "gateway",
@@ -235,6 +238,9 @@ class Gateway:
         if outcome.kind is Kind.FAILURE:
             return self._fail(walk, outcome, now)
         walk.left -= 1
+        missing = outcome.extra.get("missing")
+        if missing:
+            walk.lacking = dict([*(walk.lacking or {}).items(), *missing.items()][:_MAX_MISSING])
         documents = []
         for part in outcome.parts:
             if part.kind == DOCUMENTS:
@@ -246,7 +252,8 @@ class Gateway:
     def _finish(self, walk: _Walk) -> Steps:
         del self._walks[walk.origin, walk.request.call_id]
         parts = walk.made[self.topology.last] + walk.results
-        return [(walk.origin, Message(Kind.REPLY, walk.request.call_id, parts=parts))]
+        extra = None if walk.lacking is None else {"missing": walk.lacking}
+        return [(walk.origin, Message(Kind.REPLY, walk.request.call_id, parts=parts, extra=extra))]
 
     def _fail(self, walk: _Walk, outcome: Message, now: float) -> Steps:
         flags = outcome.flags

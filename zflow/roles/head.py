@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from zflow.errors import (
     Cancelled,
@@ -77,10 +77,10 @@ class _Call:
 class Head:
     """The head role.
 
-    node: the Executor's name in the Flow, for errors. links: the ways out, one per replica. new_id: makes 16-byte
-    ids. retries: how often an idempotent request is sent again after it may have run. timeout: seconds that one call
-    may take, None for no limit. nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread
-    retries.
+    node: the Executor's name in the Flow, for errors; name: what their texts call it, where that is not the same, as in
+    ``encoder/shard-1``. links: the ways out, one per replica. new_id: makes 16-byte ids. retries: how often an
+    idempotent request is sent again after it may have run. timeout: seconds that one call may take, None for no limit.
+    nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries.
     """
 
     def __init__(
@@ -94,8 +94,10 @@ class Head:
         idempotent: bool = False,
         nodes: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
+        name: str = "",
     ) -> None:
         self.node = node
+        self.name = name or node
         self.dropped = 0
         self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
         self._retries = RETRIES if retries is None else retries
@@ -107,6 +109,11 @@ class Head:
         self._deadlines: Timers[_Call] = Timers()
         self._delayed: Timers[_Call] = Timers()
         self._none_ready_since = 0.0
+
+    @property
+    def neighbours(self) -> Collection[Neighbour]:
+        """The replicas."""
+        return self._neighbours.values()
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -194,11 +201,11 @@ class Head:
             return []
         too_much = excess(message.parts)
         if too_much:
-            refused = InvalidRequest(f"{self.node}: {too_much}; send fewer Documents at once", node=self.node)
+            refused = InvalidRequest(f"{self.name}: {too_much}; send fewer Documents at once", node=self.node)
             return [(origin, failure(message.call_id, refused, not_started=True))]
         if len(self._queue) >= QUEUE_LIMIT and self._is_full():
             full = ResourceExhausted(
-                f"{self.node}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
+                f"{self.name}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
             )
             return [(origin, failure(message.call_id, full, not_started=True))]
         deadline = self._deadline(message, now)
@@ -233,7 +240,7 @@ class Head:
                 call.request.parts = ()
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
         self._forget(call)
-        gone = Cancelled(f"{self.node}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
+        gone = Cancelled(f"{self.name}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
         return [(origin, failure(call_id, gone, not_started=not call.may_have_run))]
 
     def _caller_lost(self, link: Link) -> Steps:
@@ -336,7 +343,7 @@ class Head:
             where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
             may_have_run = neighbour is not None or call.may_have_run
             late = DeadlineExceeded(
-                f"{self.node}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
+                f"{self.name}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
             )
             steps.append((origin, failure(call.call_id, late, not_started=not may_have_run)))
         if neighbour is None:
@@ -360,7 +367,7 @@ class Head:
                 self._forget(call)
                 causes = "; ".join(f"{item.link}: {item.cause}" for item in self._neighbours.values())
                 nobody = Unavailable(
-                    f"{self.node} cannot be reached ({causes}); waited {PATIENCE:g} s",
+                    f"{self.name} cannot be reached ({causes}); waited {PATIENCE:g} s",
                     node=self.node,
                     maybe_executed=call.may_have_run,
                 )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from zflow import DocumentArray, Executor, requests
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from bench.workloads import NAP_S, UPPER_TEXT
+from zflow import Document, DocumentArray, Executor, requests
 
 
 class Upper(Executor):
@@ -12,6 +17,23 @@ class Upper(Executor):
     def upper(self, docs: DocumentArray, **_: object) -> None:
         for doc in docs:
             doc.text = doc.text.upper()
+
+
+class Items(Executor):
+    """Yields as many documents as it is asked for."""
+
+    @requests
+    def items(self, parameters: dict[str, Any], **_: object) -> Iterator[Document]:
+        for number in range(parameters["count"]):
+            yield Document(id=f"{number:032x}", text=UPPER_TEXT)
+
+
+class Nap(Executor):
+    """Does nothing for a while."""
+
+    @requests
+    def nap(self, **_: object) -> None:
+        time.sleep(NAP_S)
 
 
 class Echo(Executor):

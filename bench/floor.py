@@ -20,6 +20,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ import zmq
 import zmq.backend
 
 from bench.children import process
+from bench.workloads import NAP_S
 
 Frames = list[Any]
 Receive = Callable[[Any], Frames]
@@ -131,6 +133,12 @@ def upper_rows(payload: Frames) -> Frames:
     return [pack(body)]
 
 
+def nap_columns(payload: Frames) -> Frames:
+    """Do nothing for `NAP_S`, as a model on another chip makes its host do."""
+    time.sleep(NAP_S)
+    return payload
+
+
 def merge_columns(payload: Frames) -> Frames:
     """Join the documents of all branches by id, then set every text."""
     merged: dict[str, str] = {}
@@ -149,7 +157,9 @@ def echo_array(payload: Frames) -> Frames:
     return [pack({"id": body["id"], "dtype": array.dtype.str, "shape": list(array.shape)}), array]
 
 
-WORK: dict[str, Work] = {work.__name__: work for work in (upper_columns, upper_rows, merge_columns, echo_array)}
+WORK: dict[str, Work] = {
+    work.__name__: work for work in (upper_columns, upper_rows, merge_columns, echo_array, nap_columns)
+}
 
 
 # -- the children
@@ -180,11 +190,30 @@ def serve(address: str, work: str, style: str) -> None:
             send(socket, [*frames[: cut + 1], header(REPLY, fields[2], fields[3], sizes), *payload])
 
 
+def stream(address: str, style: str) -> None:
+    """A worker that answers with as many documents as it is asked for, a message each; nothing slows it down."""
+    receive, send = STYLES[style]
+    with contextlib.suppress(zmq.Again), zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.linger = socket.sndhwm = 0  # no limit: a ROUTER that may not queue would throw away
+        socket.rcvtimeo = IDLE_MS
+        socket.bind(address)
+        _report(socket)
+        while True:
+            frames = receive(socket)
+            cut = 1
+            while len(frames[cut]):
+                cut += 1
+            fields = unpack(frames[cut + 1])
+            for number in range(unpack(frames[cut + 2])):
+                payload = columns([f"{number:032x}"], ["a text of 20 letters".upper()])
+                send(socket, [*frames[: cut + 1], header(REPLY, fields[2], fields[3], [len(payload)]), payload])
+
+
 def forward(address: str, behind: str, style: str) -> None:
     """A gateway in front of one worker: frames go through unopened, the route stays on them."""
     receive, send = STYLES[style]
     with zmq.Context() as context, context.socket(zmq.ROUTER) as front, context.socket(zmq.DEALER) as back:
-        front.linger = back.linger = 0
+        front.linger = back.linger = front.sndhwm = 0
         front.bind(address)
         back.connect(behind)
         _report(front)
@@ -231,7 +260,7 @@ def peers(*works: str, style: str, links: Sequence[str]) -> Iterator[list[str]]:
             return f"ipc://{directory}/{name}" if link == "ipc" else "tcp://127.0.0.1:0"
 
         children = [
-            stack.enter_context(process("serve", place(links[-1], f"worker-{number}"), work, style))
+            stack.enter_context(process(*_command(work, place(links[-1], f"worker-{number}"), style)))
             for number, work in enumerate(works)
         ]
         addresses = [child.addresses(1)[0] for child in children]
@@ -239,6 +268,10 @@ def peers(*works: str, style: str, links: Sequence[str]) -> Iterator[list[str]]:
             gateway = stack.enter_context(process("forward", place(links[0], "gateway"), addresses[0], style))
             addresses = gateway.addresses(1)
         yield addresses
+
+
+def _command(work: str, address: str, style: str) -> list[str]:
+    return ["stream", address, style] if work == "stream" else ["serve", address, work, style]
 
 
 # -- the callers
@@ -386,6 +419,55 @@ def asking_many(
         yield ask
 
 
+@contextlib.contextmanager
+def asking_replicas(content: Text, replicas: int, ahead: int) -> Iterator[Callable[[int], object]]:
+    """Give a function that asks `count` questions, of whichever worker has room; each has `ahead` at most (W7)."""
+    with (
+        peers(*["nap_columns"] * replicas, style="plain", links=("ipc",)) as addresses,
+        contextlib.closing(Caller(addresses, "plain")) as caller,
+    ):
+        poller = zmq.Poller()
+        for socket in caller.sockets:
+            poller.register(socket, zmq.POLLIN)
+
+        def ask(count: int) -> object:
+            left = count
+            for socket in caller.sockets * ahead:
+                if left:
+                    caller.send(socket, content.question())
+                    left -= 1
+            received = 0
+            while received < count:
+                for socket, _ in poller.poll(ANSWER_MS):
+                    answer = content.answer(caller.receive(socket))
+                    received += 1
+                    if left:
+                        caller.send(socket, content.question())
+                        left -= 1
+            return answer
+
+        yield ask
+
+
+@contextlib.contextmanager
+def asking_for_items(links: Sequence[str], style: str = "plain") -> Iterator[Callable[[int], object]]:
+    """Give a function that asks once and reads `count` answers, each decoded, as they come."""
+    with (
+        peers("stream", style=style, links=links) as addresses,
+        contextlib.closing(Caller(addresses, style)) as caller,
+    ):
+        socket = caller.sockets[0]
+        socket.rcvhwm = 0
+
+        def ask(count: int) -> object:
+            caller.send(socket, [pack(count)])
+            for _ in range(count):
+                answer = Text.answer(caller.receive(socket))
+            return answer
+
+        yield ask
+
+
 if __name__ == "__main__":
-    roles: dict[str, Callable[..., None]] = {"serve": serve, "forward": forward, "fork": fork_workers}
+    roles: dict[str, Callable[..., None]] = {"serve": serve, "stream": stream, "forward": forward, "fork": fork_workers}
     roles[sys.argv[1]](*sys.argv[2:])

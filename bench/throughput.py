@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from bench import floor
 from bench.measuring import Block, rate
-from bench.workloads import IN_FLIGHT, TEXT, UPPER_TEXT
+from bench.workloads import CLIENTS, IN_FLIGHT, REPLICAS, TEXT, UPPER_TEXT
 
 Side = Callable[[], AbstractContextManager[Block]]
 AskMany = Callable[[int], object]
@@ -16,10 +16,10 @@ THROUGH_GATEWAY = ("tcp", "ipc")
 
 
 @contextlib.contextmanager
-def _rated(opened: AbstractContextManager[AskMany]) -> Iterator[Block]:
+def _rated(opened: AbstractContextManager[AskMany], expected: str = UPPER_TEXT) -> Iterator[Block]:
     with opened as ask:
-        if (answer := ask(2 * IN_FLIGHT)) != UPPER_TEXT:
-            raise RuntimeError(f"a side answered {answer!r} instead of {UPPER_TEXT!r}; its rate would mean nothing")
+        if (answer := ask(2 * IN_FLIGHT)) != expected:
+            raise RuntimeError(f"a side answered {answer!r} instead of {expected!r}; its rate would mean nothing")
         yield rate(ask)
 
 
@@ -40,8 +40,50 @@ def _client_through_gateway() -> Iterator[AskMany]:
         yield ask
 
 
+@contextlib.contextmanager
+def _stream_through_gateway() -> Iterator[AskMany]:
+    from bench.executors import Items
+    from zflow import Client, Flow
+
+    def ask(count: int) -> object:
+        received = 0
+        for document in client.stream("/", parameters={"count": count}):
+            text = document.text
+            received += 1
+        if received != count:
+            raise RuntimeError(f"{received} of {count} documents came")
+        return text
+
+    with Flow(quiet=True).add(uses=Items) as flow, Client(port=flow.port) as client:
+        yield ask
+
+
+@contextlib.contextmanager
+def _replicas_inline() -> Iterator[AskMany]:
+    from bench.executors import Nap
+    from zflow import Document, Flow
+
+    def ask(count: int) -> object:
+        inputs = (Document(id=f"{number:032x}", text=TEXT) for number in range(count))
+        answer = flow.post("/", inputs=inputs, request_size=1, prefetch=CLIENTS)
+        if len(answer) != count:
+            raise RuntimeError(f"{len(answer)} of {count} documents came back")
+        return answer[-1].text
+
+    with Flow(quiet=True).add(uses=Nap, replicas=REPLICAS) as flow:
+        yield ask
+
+
+def _bare_replicas(ahead: int) -> Side:
+    return lambda: _rated(floor.asking_replicas(floor.Text(1), REPLICAS, ahead), TEXT)
+
+
 def _bare(style: str) -> Side:
     return lambda: _rated(floor.asking_many(floor.Text(1), IN_FLIGHT, THROUGH_GATEWAY, style))
+
+
+def _bare_stream(style: str) -> Side:
+    return lambda: _rated(floor.asking_for_items(THROUGH_GATEWAY, style))
 
 
 SIDES: dict[str, dict[str, Side]] = {
@@ -49,5 +91,16 @@ SIDES: dict[str, dict[str, Side]] = {
         "floor": _bare("plain"),
         "tight": _bare("tight"),
         "zflow": lambda: _rated(_client_through_gateway()),
+    },
+    "W7-inline": {
+        "floor": _bare_replicas(2),
+        "one ahead": _bare_replicas(1),
+        "four ahead": _bare_replicas(4),
+        "zflow": lambda: _rated(_replicas_inline(), TEXT),
+    },
+    "stream-gateway": {
+        "floor": _bare_stream("plain"),
+        "tight": _bare_stream("tight"),
+        "zflow": lambda: _rated(_stream_through_gateway()),
     },
 }

@@ -388,3 +388,10 @@ def test_the_module_is_imported_without_the_heavy_packages() -> None:
     code = "import sys, zflow.executor; print([m for m in ('yaml', 'numpy', 'click') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_outside_of_a_flow_nobody_cancels_anything():
+    class Plain(Executor):
+        pass
+
+    assert Plain().cancelled is False

@@ -49,6 +49,27 @@ def test_a_wrong_graph_is_refused_where_it_is_built() -> None:
         Flow().add(name="encoder").add(needs=["encode"])
 
 
+def test_a_wrong_condition_is_refused_where_it_is_built() -> None:
+    with pytest.raises(ConfigError, match=r"when: .*unknown operator '\$gtt'; did you mean '\$gte?'"):
+        Flow().add(when={"weight": {"$gtt": 0.5}})
+
+
+def test_conditions_and_waiting_in_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "flow.yml"
+    flow = (
+        Flow()
+        .add(name="a", needs="gateway", when={"tags__kind": {"$in": ("x", "y")}}, timeout_send=50, on_timeout="skip")
+        .add(name="b", needs="gateway", when={"$not": {"tags__kind": "x"}})
+        .needs(["a", "b"], quorum=1, within=20)
+        .add(name="log", floating=True)
+    )
+    flow.save_config(path)
+    assert Flow.load_config(path) == flow
+    with pytest.raises(ConfigError, match=r"flow\.yml:\d+ executors\[1\]\.when"):
+        path.write_text(path.read_text().replace("$not", "$nnot"))
+        Flow.load_config(path)
+
+
 def test_what_needs_an_open_flow_says_so() -> None:
     flow = Flow().add()
     for use in (flow.post, flow.block, flow.status):

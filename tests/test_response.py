@@ -118,3 +118,28 @@ def test_a_description_is_what_a_programmer_would_print() -> None:
 def test_documents_that_cannot_be_read_are_a_protocol_error() -> None:
     with pytest.raises(ProtocolError):
         reply(part(DOCUMENTS, "a", [b"\xc1"]))
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+def filtered(sent: str, came: str, **extra) -> DocumentArray:
+    asked = DocumentArray([Document(id=id) for id in sent])
+    answer = DocumentArray([Document(id=id, text=id.upper()) for id in came])
+    message = Message(Kind.REPLY, CALL, parts=[part(DOCUMENTS, "a", encode_documents(answer))], extra=extra)
+    return read(message, asked, {}, "/").docs
+
+
+def test_documents_that_went_ways_of_their_own_come_back_in_the_order_in_which_they_were_sent() -> None:
+    docs = filtered("abcd", "bdac", filtered=True)
+    assert (docs.ids, docs.texts) == (list("abcd"), list("ABCD"))
+    assert filtered("abcd", "bdac").ids == list("bdac")
+
+
+def test_those_that_were_not_sent_come_last_and_those_that_are_gone_leave_no_gap() -> None:
+    assert filtered("abcd", "xdbyb", filtered=True).ids == list("bbdxy")
+    assert filtered("", "ba", filtered=True).ids == list("ba")
+
+
+def test_what_is_in_order_stays_packed() -> None:
+    assert filtered("abcd", "abdx", filtered=True).is_packed

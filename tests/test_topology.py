@@ -120,3 +120,42 @@ def test_every_graph_that_only_looks_back_can_be_walked_in_whatever_order_it_was
         assert ready
         ended.update(ready)
     assert sorted(name for name in topology.by_name) == sorted(f"n{number}" for number in range(len(needs)))
+
+
+# -- who waits for whom ------------------------------------------------------------------------------------------------
+
+
+def test_the_reply_is_that_of_the_last_node_that_does_not_float():
+    topology = Topology([Node("a", ("gateway",)), Node("log", ("a",), floating=True)])
+    assert topology.last == "a"
+    assert Topology([Node("log", ("gateway",), floating=True)]).last == GATEWAY
+
+
+def test_each_node_comes_behind_those_that_it_needs():
+    nodes = [Node("d", ("c", "b")), Node("c", ("a",)), Node("b", ("a",)), Node("a", ("gateway",))]
+    order = [node.name for node in Topology(nodes).in_order]
+    assert (order[0], sorted(order[1:3]), order[3]) == ("a", ["b", "c"], "d")
+
+
+def test_only_floating_nodes_may_need_a_floating_one():
+    log = Node("log", ("gateway",), floating=True)
+    assert Topology([log, Node("next", ("log",), floating=True)]).last == GATEWAY
+    assert "'b' needs 'log', which is floating: nobody waits for it" in refusal(log, Node("b", ("log",)))
+
+
+@pytest.mark.parametrize("waits", [{"quorum": 1}, {"within": 0.5}])
+def test_only_a_join_can_be_patient(waits):
+    assert Node("join", ("a", "b"), **waits).is_patient and not Node("join", ("a", "b")).is_patient
+    assert "for an Executor that joins several" in refusal(Node("a", ("gateway",), **waits))
+    nodes = [Node("a", ("gateway",)), Node("b", ("a", "gateway"), floating=True, **waits)]
+    assert "nobody waits for 'b', which is floating" in refusal(*nodes)
+
+
+def test_a_quorum_is_not_more_than_there_are():
+    a, join = Node("a", ("gateway",)), Node("join", ("gateway", "a"), quorum=3)
+    assert "'join' has a quorum of 3, but needs only 2" in refusal(a, join)
+    assert Topology([a, join._replace(quorum=2)]).by_name["join"].quorum == 2
+
+
+def test_nobody_would_notice_that_a_floating_node_is_skipped():
+    assert "remove quorum, within and on_timeout" in refusal(Node("a", ("gateway",), floating=True, on_timeout="skip"))

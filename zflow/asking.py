@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import monotonic as clock
 from typing import Any
 
 from zflow.drivers.inline import Lane, Lanes
 from zflow.errors import ConfigError, nearest
 from zflow.inputs import Inputs, batches
-from zflow.posting import PREFETCH, REQUEST_SIZE, Callback, Posting
+from zflow.posting import ITEMS, PREFETCH, REQUEST_SIZE, Callback, Posting, window
 
 _SLOW = 0.001  # seconds; inputs that take longer to make let the answers that have come meanwhile go first
 
@@ -98,6 +99,49 @@ class Asker:
         )
         return self._perform(posting, inputs, request_size)
 
+    def stream(
+        self,
+        on: str = "/",
+        inputs: Inputs = None,
+        parameters: dict[str, Any] | None = None,
+        target_executor: str | None = None,
+        request_size: int = REQUEST_SIZE,
+        return_responses: bool = False,
+        prefetch: int = ITEMS,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send `inputs` to the endpoint `on` and iterate over the Documents of the answer as they are made.
+
+        The method that answers is one that yields, of the Flow's last Executor; what other Executors make is whole when
+        the next one begins. A method that does not yield gives its Documents when it returns.
+
+        prefetch: pieces that may be on their way (64): a generator runs so far ahead of a slow reader, and no further.
+        timeout: seconds that each request may take as a whole. return_responses: iterate over `Response` objects
+        instead, one for each thing that was yielded, with `results` where that was a dict. Inputs of more than one
+        request are asked one after the other. The other arguments are those of `post`.
+
+        Leaving the iterator (``break``, ``close()``) stops the generator within one item. Raises what `post` raises,
+        when it comes to it. An asynchronous Client or Flow returns an asynchronous iterator.
+        """
+        for name in options:
+            raise ConfigError(f"stream has no option {name!r}: {nearest(name, _KNOWN_BY_STREAM)}")
+        posting = Posting(
+            on,
+            inputs,
+            parameters=parameters,
+            target_executor=target_executor,
+            return_responses=return_responses,
+            prefetch=1,
+            timeout=timeout,
+            items=window(prefetch),
+        )
+        return self._perform_in_pieces(posting, inputs, request_size)
+
+    def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> Any:
+        """Carry out `posting` on the calling thread, whenever the iterator that this returns is asked for more."""
+        return _in_pieces(self, self._lanes(), posting, inputs, request_size)
+
     def index(self, inputs: Inputs = None, **options: Any) -> Any:
         """`post` to ``/index``."""
         return self.post("/index", inputs, **options)
@@ -146,7 +190,39 @@ def _exchange(lane: Lane, posting: Posting, inputs: Inputs, request_size: int) -
         return fault
 
 
+def _in_pieces(owner: object, lanes: Lanes, posting: Posting, inputs: Inputs, request_size: int) -> Iterator[Any]:
+    """Ask, and give what comes as it comes. A reader who leaves cancels what is open; the lane can be used again.
+
+    owner: who closes the lanes when nobody holds it any more, and so must live as long as the iterator.
+    """
+    lane = lanes.take()
+    waiting = batches(inputs, request_size)
+    is_sound = False
+    try:
+        for batch in waiting:
+            lane.ask(posting.request(batch))
+            while posting.caller.is_waiting:
+                for said in lane.answers():
+                    for response, more in posting.pieces(said):
+                        yield from posting.items(response)
+                        if more is not None:
+                            lane.ask(more)
+        is_sound = True
+    except (Exception, GeneratorExit):
+        is_sound = True
+        raise
+    finally:
+        waiting.close()
+        if is_sound:
+            for cancel in posting.caller.cancel():
+                lane.ask(cancel)
+            lanes.give_back(lane)
+        else:
+            lanes.drop(lane)
+
+
 _KNOWN = tuple(name for name in Asker.post.__annotations__ if name not in ("options", "return"))
+_KNOWN_BY_STREAM = tuple(name for name in Asker.stream.__annotations__ if name not in ("options", "return"))
 _WITHOUT_EFFECT = {"return_results"}  # documents are what post returns anyway
 
 

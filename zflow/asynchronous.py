@@ -103,6 +103,27 @@ class AsyncPost:
             inbox.put_nowait(None)
 
 
+async def _in_pieces(
+    owner: object, lanes: AsyncLanes, posting: Posting, inputs: Inputs, request_size: int
+) -> AsyncIterator[Any]:
+    """Ask, and give what comes as it comes. A reader who leaves cancels what is open. owner: see zflow.asking."""
+    lane, caller = lanes.lane(), posting.caller
+    inbox: asyncio.Queue[Message] = asyncio.Queue()
+    try:
+        async for batch in async_batches(inputs, request_size):
+            lane.ask(posting.request(batch), inbox)
+            while caller.is_waiting:
+                async for said in answers(inbox):
+                    for response, more in posting.pieces(said):
+                        for item in posting.items(response):
+                            yield item
+                        if more is not None:
+                            lane.tell(more)
+    finally:
+        for cancel in caller.cancel():
+            lane.cancel(cancel.call_id)
+
+
 class AsyncClient(Asker):
     """`Client` for asyncio: ``await client.post(...)``, or ``async for docs in client.post(...)``.
 
@@ -134,6 +155,9 @@ class AsyncClient(Asker):
     def _perform(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncPost:
         return AsyncPost(self._pool, posting, inputs, request_size)
 
+    def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
+        return _in_pieces(self, self._pool, posting, inputs, request_size)
+
 
 class AsyncFlow(Flow):
     """A Flow whose `post` and its siblings are for ``await`` and ``async for``: what ``Flow(asyncio=True)`` makes."""
@@ -146,6 +170,9 @@ class AsyncFlow(Flow):
 
     def _perform(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncPost:
         return AsyncPost(self._opened().lanes, posting, inputs, request_size)
+
+    def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
+        return _in_pieces(self, self._opened().lanes, posting, inputs, request_size)
 
     @staticmethod
     def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:

@@ -46,6 +46,7 @@ class _State:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     reached: bool = False  # Executor.__init__ has got what a Flow injects
     closed: bool = False
+    is_cancelled: Callable[[], bool] = lambda: False  # what serves the instance puts its own here
 
 
 class Executor:
@@ -116,6 +117,15 @@ class Executor:
         if self.runtime_args.shard_id is not None:
             parts.append(_path_part(str(self.runtime_args.shard_id)))
         return _make_folder(root or environment.default_workspace(), parts)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more for the request that is being served: look now and then in long work.
+
+        It was cancelled, its deadline has passed or its caller is gone. False outside of a Flow. Methods that ``yield``
+        need not look: they are not asked for the next item. In an ``async def`` the task is cancelled as well.
+        """
+        return self._zflow.is_cancelled()
 
     def endpoint(self, on: str) -> Endpoint | None:
         """Who answers `on`: its own method, else the default one, else None."""

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting, ready_lines
+from zflow.client import address_of, head_asking
 from zflow.config.definition import Definition
-from zflow.config.plan import plan_flow
+from zflow.config.plan import Plan, plan_flow
 from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
 from zflow.drivers.assembly import external_addresses, gateway_role
@@ -79,6 +80,10 @@ class Flow(Asker):
         uses: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
         name: str | None = None,
         needs: str | Sequence[str] | None = None,
+        when: Mapping[str, Any] | None = None,
+        floating: bool | None = None,
+        quorum: int | None = None,
+        within: int | None = None,
         uses_with: Mapping[str, Any] | None = None,
         uses_metas: Mapping[str, Any] | None = None,
         uses_requests: Mapping[str, str] | None = None,
@@ -93,9 +98,11 @@ class Flow(Asker):
         uses_before: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
         uses_after: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
         allow_partial: bool | None = None,
+        max_concurrency: int | None = None,
         env: Mapping[str, str] | None = None,
         timeout_ready: int | None = None,
         timeout_send: int | None = None,
+        on_timeout: str | None = None,
         retries: int | None = None,
         idempotent: bool | None = None,
         no_reduce: bool | None = None,
@@ -108,8 +115,26 @@ class Flow(Asker):
 
         uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text or a dict; None passes documents
         through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a branch.
-        uses_with, uses_metas, uses_requests: win over what YAML says, key by key. host, port_in, external: an Executor
-        that runs already. timeout_ready, timeout_send: milliseconds. The other options, their defaults and what they
+        uses_with, uses_metas, uses_requests: win over what YAML says, key by key.
+
+        when: a condition as for `DocumentArray.find`, such as ``{'tags__kind': {'$eq': 'a'}}``. Documents that do not
+        meet it are not given to this Executor, and do not go on from it: in a chain they are gone, so let branches with
+        conditions that complete each other join, and every document comes back once, in the order in which it was sent.
+        If none of the documents of a request meets it, no method is called.
+
+        floating: neither the reply nor the next `add` waits for it; its results are nobody's, its failures are logged.
+
+        quorum, within: for a join. It begins as soon as `quorum` of its `needs` have ended; with `within` it waits for
+        all of them, but no longer than so many milliseconds after the first, and then for no more than `quorum` (one).
+        Those that are not there then are given up, and missing in `docs_map` and `docs_matrix`. The failure of a branch
+        on which only such joins wait fails the request only when there can be no quorum without it.
+
+        timeout_send, on_timeout: how many milliseconds a call to it may take, and whether one that takes longer fails
+        the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
+        `docs_map`, whoever follows it alone gets none.
+
+        host, port_in, external: an Executor
+        that runs already. timeout_ready: milliseconds. The other options, their defaults and what they
         mean are listed by ``zflow executor --help``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
@@ -177,8 +202,7 @@ class Flow(Asker):
                 supervisor.start()
             finally:
                 waiting.clear()
-            role = partial(gateway_role, plan.topology, plan.nodes)
-            self._open = _Open(supervisor, self._new_lanes(role, directory))
+            self._open = _Open(supervisor, self._new_lanes(*_way_in(plan, supervisor, directory)))
         if self._spec.insecure:
             self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
         self._log.info("%s", ready_lines(self._spec.host, self.port))
@@ -244,6 +268,19 @@ class Flow(Asker):
 
     def _default_prefetch(self) -> int:
         return self._spec.prefetch
+
+
+def _way_in(plan: Plan, supervisor: Supervisor, directory: Directory) -> tuple[Callable[[], Role], Directory]:
+    """The role that posts of this process run, and where its peers are.
+
+    Between two posts nobody runs a role of ours, but floating Executors are to go on then: where there are some, the
+    gateway's process is asked, which is always there.
+    """
+    if not any(node.floating for node in plan.topology.nodes):
+        return partial(gateway_role, plan.topology, plan.nodes), directory
+    host, _, port = supervisor.gateway_address.removeprefix("tcp://").rpartition(":")
+    peer = address_of(host, int(port))
+    return partial(head_asking, peer), Directory({peer: peer})
 
 
 def serve(

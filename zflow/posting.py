@@ -19,10 +19,11 @@ from zflow.progress import Progress
 from zflow.response import Response, read
 from zflow.roles.caller import Caller
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
-from zflow.wire.header import ENDPOINT_PATTERN, Message, is_endpoint
+from zflow.wire.header import ENDPOINT_PATTERN, Kind, Message, is_endpoint
 from zflow.wire.payload import encode_documents, encode_map
 
 PREFETCH = 64
+ITEMS = 64  # pieces of a streamed answer that may be on their way
 REQUEST_SIZE = 100
 _FOR_EVER = 1e9  # seconds: thirty years
 
@@ -50,6 +51,7 @@ class Posting:
         results_in_order: bool = False,
         prefetch: int = PREFETCH,
         timeout: float | None = None,
+        items: int | None = None,
     ) -> None:
         if not isinstance(on, str) or not is_endpoint(on):
             raise InvalidRequest(f"{on!r:.80} cannot be an endpoint: it must match {ENDPOINT_PATTERN}")
@@ -66,10 +68,11 @@ class Posting:
         self.caller: Caller[DocumentArray] = Caller(
             new_id=new_id,
             endpoint=on,
-            window=_window(prefetch),
+            window=window(prefetch),
             timeout=_seconds(timeout),
             in_order=results_in_order,
             extra={"!target": target_executor} if target_executor else None,
+            items=items,
         )
 
     def request(self, documents: DocumentArray) -> Message:
@@ -103,6 +106,23 @@ class Posting:
                 raise error
             yield response
 
+    def pieces(self, said: Message) -> Iterator[tuple[Response, Message | None]]:
+        """What a PARTIAL or an outcome brings, and the MORE to be sent when it has been taken. Raises the error."""
+        if said.kind is Kind.PARTIAL:
+            taken = self.caller.take(said)
+            if taken is not None:
+                asked, more = taken
+                yield self._read_or_raise(asked, said), more
+            return
+        for asked, answer in self.caller.settle(said):
+            response = self._read_or_raise(asked, answer)
+            if len(response.docs) or response.results:  # what came in pieces is not told again
+                yield response, None
+
+    def items(self, response: Response) -> Iterator[Any]:
+        """What iterating over a streamed answer gives for `response`."""
+        return iter((response,)) if self._return_responses else iter(response.docs)
+
     def keep(self, response: Response) -> None:
         """`response` is part of what `result` returns."""
         if self._is_collecting:
@@ -135,6 +155,12 @@ class Posting:
         except ProtocolError as error:
             nonsense = ProtocolError(f"the answer cannot be read: {error}", maybe_executed=True)
             return Response(asked, self._parameters, error=nonsense, call_id=answer.call_id, endpoint=self._on)
+
+    def _read_or_raise(self, asked: DocumentArray, answer: Message) -> Response:
+        response = self._read(asked, answer)
+        if response.error is not None:
+            raise response.error
+        return response
 
     def _tell(self, callback: Callback, response: Response, error: ZflowError | None) -> None:
         try:
@@ -172,7 +198,8 @@ def _parameters(parameters: Any) -> dict[str, Any]:
     return dict(parameters or ())
 
 
-def _window(prefetch: int) -> int:
+def window(prefetch: int) -> int:
+    """`prefetch`, which must be a number that makes sense. Raises InvalidRequest."""
     if isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 1:
         raise InvalidRequest(f"prefetch: expected a whole number of at least 1, got {prefetch!r}")
     return prefetch

@@ -111,8 +111,11 @@ def read(outcome: Message, asked: DocumentArray, parameters: dict[str, Any], end
     if len(documents) < len(outcome.parts):
         results = {part.label: decode_map(part.buffers()[0]) for part in outcome.parts if part.kind == RESULTS}
         parameters = {**parameters, RESULTS_KEY: results}
+    docs = _documents(documents)
+    if outcome.extra.get("filtered"):
+        docs = _in_order(docs, asked)
     missing = _missing(outcome.extra["missing"]) if "missing" in outcome.extra else None
-    return Response(_documents(documents), parameters, call_id=call_id, endpoint=endpoint, missing=missing)
+    return Response(docs, parameters, call_id=call_id, endpoint=endpoint, missing=missing)
 
 
 def error_of(outcome: Message) -> RemoteError:
@@ -138,6 +141,16 @@ def _documents(parts: list[Part]) -> DocumentArray:
     for part in parts:
         branches.setdefault(part.label, []).append(decode_documents(part.buffers()))
     return concatenate([reduce_all(arrays) for arrays in branches.values()])
+
+
+def _in_order(docs: DocumentArray, asked: DocumentArray) -> DocumentArray:
+    """`docs` in the order of those of `asked`, by id; behind them, as they came, those that were not asked about."""
+    places = {id: place for place, id in enumerate(asked.ids)}
+    wanted = [places.get(id, len(places)) for id in docs.ids]
+    if all(before <= after for before, after in zip(wanted, wanted[1:])):
+        return docs
+    in_order: DocumentArray = docs[sorted(range(len(wanted)), key=wanted.__getitem__)]
+    return in_order
 
 
 def _missing(told: Mapping[Any, Any]) -> dict[str, str]:

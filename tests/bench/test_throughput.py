@@ -23,7 +23,7 @@ def test_a_side_with_the_right_answer_gives_one_rate_per_block():
         assert len(block(100)) == 1
 
 
-@pytest.mark.parametrize("side", throughput.SIDES["W2-gateway"])
-def test_every_side_answers_and_is_rated(side):
-    with throughput.SIDES["W2-gateway"][side]() as block:
+@pytest.mark.parametrize("case, side", [(case, side) for case, sides in throughput.SIDES.items() for side in sides])
+def test_every_side_answers_and_is_rated(case, side):
+    with throughput.SIDES[case][side]() as block:
         assert block(100)[0] > 0.0

@@ -13,6 +13,7 @@ from zflow.config.spec import ExecutorSpec, FlowSpec, options_of
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
 from zflow.topology import Node
+from zflow.wire.conditions import encode_condition
 
 
 class Encoder(Executor): ...
@@ -96,6 +97,33 @@ def test_a_join_needs_something_to_join() -> None:
         flow().needs_all()
 
 
+# -- who waits for whom ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_next_and_what_joins_all_pass_floating_executors_by() -> None:
+    spec = flow({"name": "a"}, {"name": "log", "floating": True}, {"name": "b"}, {"name": "other", "needs": "gateway"})
+    assert names_and_needs(spec)[:3] == [("a", ("gateway",)), ("log", ("a",)), ("b", ("a",))]
+    assert names_and_needs(spec.needs_all())[-1] == ("joiner", ("b", "other"))
+    assert names_and_needs(flow({"floating": True}, {}))[-1] == ("executor1", ("gateway",))
+
+
+def test_a_need_of_floating_executors_only_is_joined_with_the_rest() -> None:
+    spec = flow({"name": "a"}, {"name": "log", "floating": True}, {"name": "b", "needs": "gateway"})
+    assert names_and_needs(spec.needs_all())[-1] == ("joiner", ("a", "b"))
+
+
+def test_what_is_said_of_waiting_reaches_the_graph() -> None:
+    spec = flow(
+        {"name": "a", "timeout_send": 50, "on_timeout": "skip"},
+        {"name": "b", "needs": "gateway", "when": {"tags__kind": {"$in": ("x", "y")}}},
+    ).needs(["a", "b"], quorum=1, within=250)
+    a, b, join = spec.add(name="log", floating=True).topology().nodes[:3]
+    assert (a.on_timeout, b.on_timeout, join.quorum, join.within) == ("skip", "fail", 1, 0.25)
+    assert b.when == encode_condition({"tags__kind": {"$in": ["x", "y"]}}) and a.when == b""
+    assert spec.executors[1].when == {"tags__kind": {"$in": ["x", "y"]}}  # as it is saved and as it travels
+    assert flow({"when": {}}).topology().nodes[0].when == b""
+
+
 # -- options -------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +180,19 @@ def test_a_file_is_fixed_when_it_is_given(tmp_path: Path, monkeypatch: pytest.Mo
         ({"external": True, "port_in": 1, "host": "a:1"}, "host names a port as well"),
         ({"external": True, "port_in": 1, "uses": Encoder}, "uses: an external Executor runs already"),
         ({"external": True, "port_in": 1, "replicas": 2}, "remove replicas and list its addresses in host"),
+        (
+            {"when": {"tags__kind": {"$eqq": 1}}},
+            "when: query['tags__kind']: unknown operator '$eqq'; did you mean '$eq'?",
+        ),
+        ({"when": {"tgs__kind": 1}}, "when: query['tgs__kind']: a Document has no field 'tgs'; did you mean 'tags'?"),
+        ({"when": {"text": {"$in": {"a"}}}}, "when: query['text']['$in']"),
+        ({"when": "text"}, 'when: expected a map with names for keys, got "text"'),
+        ({"floating": "yes"}, "floating: expected true or false"),
+        ({"quorum": 0}, "quorum: expected a whole number from 1"),
+        ({"within": 0}, "within: expected a whole number from 1"),
+        ({"on_timeout": "ignore", "timeout_send": 5}, "on_timeout: expected one of fail, skip"),
+        ({"on_timeout": "skip"}, "on_timeout: without timeout_send no call takes too long"),
+        ({"on_timeout": "skip", "timeout_send": -1}, "on_timeout: without timeout_send"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(options: dict[str, Any], told: str) -> None:

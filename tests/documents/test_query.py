@@ -133,3 +133,11 @@ def test_depth_and_number_of_conditions_are_bounded():
         compile_query(deep)
     with pytest.raises(ConfigError, match="more than"):
         compile_query({"$or": [{"text": "x"}] * MAX_CONDITIONS})
+
+
+@pytest.mark.parametrize(
+    "query", [{"tensor": {"$size": 1}}, {"tensor": {"$gt": 2**63}}, {"tensor__0": {"$size": 0, "$lt": -(2**63)}}]
+)
+def test_a_number_in_a_tensor_has_no_size_and_is_not_compared_with_what_is_too_large(query):
+    for tensor in (np.array(5), np.arange(3)):
+        assert compile_query(query)(Document(tensor=tensor)) is False

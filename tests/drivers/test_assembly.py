@@ -32,6 +32,17 @@ def test_a_door_that_a_web_page_can_reach_asks_for_a_nonce(bind, kind):
     assert greeting(gateway_role(TOPOLOGY, NODES, bind=bind)).kind is kind
 
 
+def test_a_gateway_tells_what_fails_unawaited():
+    told = []
+    topology = Topology([TOPOLOGY.nodes[0]._replace(floating=True)])
+    role = gateway_role(
+        topology, NODES[:1], on_floating_failure=lambda node, outcome: told.append((node, outcome.kind))
+    )
+    role.receive(APPLICATION, Message(Kind.REQUEST, bytes(16)), 0.0)
+    role.expire(10.0)
+    assert told == [("first", Kind.FAILURE)]
+
+
 def test_no_two_incarnations_are_alike():
     boots = {greeting(worker_role("a/rep-0", Executor(), bind="ipc:///x")).extra["boot"] for _ in range(10)}
     assert len(boots) == 10

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.executors import echo
-from tests.support.peers import ANY_PORT, Gate, Served, Stranger, child, hold_until, served_by_child
+from tests.support.peers import ANY_PORT, Answers, Gate, Served, Stranger, child, hold_until, served_by_child
 from zflow.client import Client
 from zflow.documents.document import Document
 from zflow.drivers import carrier
@@ -21,7 +21,6 @@ from zflow.drivers.reactor import Reactor
 from zflow.errors import PortInUse, Unavailable
 from zflow.response import error_of
 from zflow.roles import front_door
-from zflow.roles.contract import EXECUTOR
 from zflow.roles.worker import Worker
 from zflow.wire.header import NOT_STARTED, Kind, Message
 
@@ -30,7 +29,7 @@ FIRST, SECOND, THIRD = b"1" * 16, b"2" * 16, b"3" * 16
 
 
 def reactor(local=echo, **options) -> Reactor:
-    return Reactor(Worker("peer/rep-0", boot=new_id()), bind=ANY_PORT, local={EXECUTOR: local}, **options)
+    return Reactor(Worker("peer/rep-0", boot=new_id()), bind=ANY_PORT, executor=Answers(local), **options)
 
 
 def open_files() -> int:
@@ -241,7 +240,7 @@ def test_a_stop_after_its_end_writes_to_nobody(wakeup_descriptor):
 SIGNALLED = """
 import faulthandler, os, random, signal, sys, threading, time
 from tests.support.executors import echo
-from tests.support.peers import ANY_PORT
+from tests.support.peers import ANY_PORT, Answers
 from zflow.drivers import carrier
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import Reactor
@@ -251,7 +250,7 @@ faulthandler.dump_traceback_later(20, exit=True)
 chance = random.Random(15)
 main = threading.main_thread().ident
 for number in range(50):
-    reactor = Reactor(Worker("child/rep-0", boot=new_id()), bind=ANY_PORT, local={"executor": echo})
+    reactor = Reactor(Worker("child/rep-0", boot=new_id()), bind=ANY_PORT, executor=Answers(echo))
     signal.signal(signal.SIGTERM, lambda *told: reactor.stop())
 
     def send(pause=chance.random() * 0.004, to_main=number % 2):

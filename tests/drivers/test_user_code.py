@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.user_code import UserCode, parameters_for
+from zflow.drivers.user_code import UserCode
 from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
 from zflow.executor import Executor
 from zflow.response import Response, error_of, read
+from zflow.wire.conditions import encode_condition
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 from zflow.wire.payload import encode_documents, encode_map
@@ -32,6 +34,8 @@ class Asked:
         self.executor = (cls or type("Asked", (Executor,), {"method": requests(method)} if method else {}))()
         self.reported: list[BaseException] = []
         self.user_code = UserCode(self.executor, name=name, report=self.reported.append)
+        self.woken = threading.Event()
+        self.user_code.attach(wake=self.woken.set, look=lambda: None)
 
     def ask(
         self,
@@ -51,9 +55,17 @@ class Asked:
 
     def ask_parts(self, parts: list[Part], *, on: str = "/", flags: int = 0, **extra: Any) -> Message:
         """The outcome of a request with these parts."""
-        outcome = self.user_code(Message(Kind.REQUEST, CALL, on, None, flags, parts, extra))
+        outcome = self.user_code(Message(Kind.REQUEST, CALL, on, None, flags, parts, extra)) or self.next()
         assert outcome.call_id == CALL
         return outcome
+
+    def next(self) -> Message:
+        """What is said next, by a generator or from the event loop."""
+        assert self.user_code.is_ready or self.woken.wait(5.0)
+        self.woken.clear()
+        said = self.user_code.step()
+        assert said is not None
+        return said
 
     def response(self, *branches: DocumentArray, **options: Any) -> Response:
         """The same, as the caller sees it; it must have succeeded."""
@@ -127,7 +139,6 @@ NONSENSE = {
     "a list of texts": (lambda self, **kwargs: ["a"], "list"),
     "True": (lambda self, **kwargs: True, "bool"),
     "an array of numpy": (lambda self, **kwargs: np.zeros(3), "ndarray"),
-    "a generator": (lambda self, **kwargs: (item for item in ()), "generator"),
     "a class": (lambda self, **kwargs: DocumentArray, "type"),
 }
 
@@ -332,54 +343,6 @@ def test_shards_of_one_branch_are_one_branch():
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
-
-MINE = "mine"
-OTHERS = ("mine", "other", "my__own")
-
-
-@pytest.mark.parametrize(
-    "given, seen",
-    [
-        ({}, {}),
-        ({"a": 1}, {"a": 1}),
-        ({"mine__a": 1}, {"a": 1}),
-        ({"other__a": 1}, {}),
-        ({"stranger__a": 1}, {"stranger__a": 1}),
-        ({"mine__a": 1, "a": 2}, {"a": 1}),
-        ({"a": 2, "mine__a": 1}, {"a": 1}),
-        ({"mine": {"a": 1}}, {"a": 1}),
-        ({"other": {"a": 1}}, {}),
-        ({"stranger": {"a": 1}}, {"stranger": {"a": 1}}),
-        ({"mine": {"a": 1}, "a": 2}, {"a": 1}),
-        ({"mine": 5, "other": 6}, {"mine": 5, "other": 6}),
-        ({"mine": {}}, {}),
-        ({"mine__a__b": 1}, {"a__b": 1}),
-        ({"mine__": 1, "__a": 2, "__": 3}, {"mine__": 1, "__a": 2, "__": 3}),
-        ({"mine___a": 1}, {"_a": 1}),
-        ({"my__own__a": 1}, {}),
-        ({"my__a": 1}, {"my__a": 1}),
-        ({"mine__a": {"b": 1}}, {"a": {"b": 1}}),
-        ({"mine": {"other__a": 1}}, {"other__a": 1}),
-    ],
-)
-def test_what_an_executor_sees_of_the_parameters(given, seen):
-    before = repr(given)
-    assert parameters_for(given, MINE, OTHERS) == seen
-    assert repr(given) == before
-
-
-def test_a_name_with_two_underscores_is_reached_as_well():
-    assert parameters_for({"my__own__a": 1, "my__own": {"b": 2}}, "my__own", ("my__own", "my")) == {"a": 1, "b": 2}
-    assert parameters_for({"my__own__a": 1}, "my", ("my__own", "my")) == {}
-    assert parameters_for({"my__other": 1}, "my", ("my__own", "my")) == {"other": 1}
-
-
-def test_without_a_flow_only_its_own_prefix_means_something():
-    assert parameters_for({"mine__a": 1, "other__a": 2, "other": {"b": 3}}, MINE) == {
-        "a": 1,
-        "other__a": 2,
-        "other": {"b": 3},
-    }
 
 
 def test_parameters_are_taken_apart_by_the_name_of_the_node_and_the_names_of_the_flow():
@@ -600,3 +563,62 @@ def test_arrays_that_pass_through_a_method_are_not_copied_on_the_way_in():
     response = asked.response(docs)
     assert response.results["exec/rep-0"]["sum"] == pytest.approx(float(matrix.sum()))
     assert (response.docs.tensors == matrix).all()
+
+
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+def when(query: dict[str, Any]) -> dict[str, Any]:
+    return {"!when": [[encode_condition(query), None]]}
+
+
+NOT_A = when({"text": {"$neq": "a"}})
+
+
+def test_a_method_sees_only_the_documents_that_meet_the_condition_and_they_alone_go_on():
+    asked = Asked(lambda self, docs, **kwargs: {"seen": docs.texts})
+    response = asked.response(texts("a", "b", "c"), **NOT_A)
+    assert response.results == {"exec/rep-0": {"seen": ["b", "c"]}}
+    assert response.docs.texts == ["b", "c"]
+
+
+def test_the_condition_holds_in_every_branch_before_they_are_put_together():
+    def method(self, docs, docs_map, docs_matrix, **kwargs):
+        return {"map": {name: docs.texts for name, docs in docs_map.items()}, "docs": docs.texts}
+
+    response = Asked(method).response(texts("a", "b"), texts("a"), texts("c", "a"), labels="x y z", **NOT_A)
+    assert response.results["exec/rep-0"] == {"map": {"x": ["b"], "y": [], "z": ["c"]}, "docs": ["b", "c"]}
+
+
+def test_where_no_document_meets_the_condition_nothing_is_called():
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(docs))
+    assert len(asked.response(texts("a", "a"), **NOT_A).docs) == 0
+    assert called == []
+
+
+def test_a_request_without_documents_calls_the_method_once_all_the_same():
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(len(docs)))
+    asked.response(texts(), **NOT_A)
+    asked.response(**NOT_A)
+    assert called == [0, 0]
+
+
+def test_where_nothing_answers_the_endpoint_the_documents_that_meet_the_condition_go_on():
+    class Silent(Executor):
+        @requests(on="/other")
+        def other(self, **kwargs): ...
+
+    response = Asked(cls=Silent).response(texts("a", "b"), texts("c"), labels="x y", **NOT_A)
+    assert response.docs.texts == ["b", "c"]
+
+
+@pytest.mark.parametrize("wrong", ["text", [], [[b"\xc1", None]], [[b"\x80", [5]]]], ids=repr)
+def test_what_is_no_condition_is_refused_as_not_started(wrong):
+    called = []
+    asked = Asked(lambda self, docs, **kwargs: called.append(docs))
+    outcome = asked.ask(texts("a"), **{"!when": wrong})
+    assert (outcome.kind, outcome.flags, called) == (Kind.FAILURE, NOT_STARTED, [])
+    assert isinstance(error_of(outcome), InvalidRequest)
+    assert asked.reported == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 from tests.support.processes import read_until, wait_for
 from zflow.client import Client
 from zflow.config.plan import Plan
-from zflow.errors import ExecutorError
+from zflow.errors import ExecutorError, Unavailable
 from zflow.executor import Executor, requests
 from zflow.processes import entry
 from zflow.processes.channel import Channel, Words
@@ -25,6 +26,9 @@ from zflow.processes.child import Child
 from zflow.processes.interpreter import command
 from zflow.processes.lifeline import TERMINATED
 from zflow.processes.logs import Log
+from zflow.roles.contract import failure
+from zflow.wire.frames import DETAILS, part
+from zflow.wire.header import Kind, Message
 
 
 class Echo(Executor):
@@ -174,6 +178,19 @@ def test_a_gateway_knows_what_was_known_when_it_was_born(bear: Callable[..., Bor
     gateway = bear(gateway=True, addresses={"executor0/rep-0": worker.hear("ready")["ready"]})
     with Client(port=port_of(gateway.hear("ready"))) as client:
         assert results_of(client) == {"executor0/rep-0": {"pid": worker.process.pid}}
+
+
+def test_what_fails_unawaited_is_told_by_name() -> None:
+    log = Log("gateway")
+    heard: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = heard.append  # type: ignore[method-assign]
+    log._logger.addHandler(listener)
+    entry._tell_floating(log, "audit", failure(bytes(16), Unavailable("nobody is there")))
+    entry._tell_floating(log, "audit", Message(Kind.FAILURE, bytes(16), parts=[part(DETAILS, "", [b"\xc1"])]))
+    first, second = [record.getMessage() for record in heard]
+    assert first == "audit, which is floating, failed: nobody is there"
+    assert "its reason cannot be read" in second
 
 
 def test_nobody_who_tells_a_plan_means_that_nobody_wants_it() -> None:

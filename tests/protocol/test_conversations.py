@@ -78,15 +78,21 @@ def caller(setup: dict[str, Any]) -> Head:
 
 
 def gateway(setup: dict[str, Any]) -> Gateway:
-    nodes = [Node(node["name"], tuple(node["needs"]), node.get("no_reduce", False)) for node in setup["nodes"]]
+    limits = {node["name"]: node.get("limit") for node in setup["nodes"]}
+    nodes = [_node(node) for node in setup["nodes"]]
     names = [node.name for node in nodes]
     return Gateway(
         Topology(nodes),
-        {name: Head(name, [f"{name}/rep-0"], new_id=ids([]), nodes=names) for name in names},
+        {name: Head(name, [f"{name}/rep-0"], new_id=ids([]), nodes=names, timeout=limits[name]) for name in names},
         new_id=ids(setup.get("ids", [])),
         credit=setup.get("credit", 256),
         new_nonce=ids(setup["nonces"]) if "nonces" in setup else None,
     )
+
+
+def _node(noted: dict[str, Any]) -> Node:
+    said = {key: reading.value(item) for key, item in noted.items() if key not in ("name", "needs", "limit")}
+    return Node(noted["name"], tuple(noted["needs"]), **said)
 
 
 ROLES: dict[str, Callable[[dict[str, Any]], Role]] = {
@@ -120,7 +126,7 @@ def _part_of(noted: dict[str, Any]) -> Part:
 
 
 def _extra(noted: dict[str, Any]) -> dict[str, Any]:
-    return {key: an_id(value) if key in IDS else value for key, value in noted.items()}
+    return {key: an_id(value) if key in IDS else reading.value(value) for key, value in noted.items()}
 
 
 def differences(message: Message, noted: dict[str, Any]) -> Iterator[str]:

@@ -111,3 +111,22 @@ def test_every_question_is_answered_once_whatever_the_order_of_answers(order, in
         answered += [question for question, _ in asking.settle(reply_to(requests[number]))]
     assert answered == [str(number) for number in (range(8) if in_order else order)]
     assert not asking.is_waiting
+
+
+def test_pieces_are_counted_and_more_is_granted_when_half_of_them_are_taken():
+    caller: Caller[str] = Caller(new_id=Ids(), endpoint="/", window=1, items=4)
+    asked = caller.ask("what", [])
+    assert (asked.extra["partial"], asked.extra["items"]) == (True, 4)
+    piece = Message(Kind.PARTIAL, asked.call_id)
+    granted = [caller.take(piece) for _ in range(4)]
+    more = Message(Kind.MORE, asked.call_id, extra={"items": 2})
+    assert granted == [("what", None), ("what", more), ("what", None), ("what", more)]
+    caller.settle(Message(Kind.REPLY, asked.call_id))
+    assert caller.take(piece) is None and caller.dropped == 1
+
+
+def test_with_a_grant_of_one_each_piece_asks_for_the_next():
+    caller: Caller[str] = Caller(new_id=Ids(), endpoint="/", window=1, items=1)
+    asked = caller.ask("what", [])
+    taken = caller.take(Message(Kind.PARTIAL, asked.call_id))
+    assert taken == ("what", Message(Kind.MORE, asked.call_id, extra={"items": 1}))

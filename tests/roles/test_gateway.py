@@ -484,6 +484,129 @@ def test_a_caller_whose_loss_is_noticed_only_by_sending_leaves_nothing_either():
     assert GATEWAY in flow.network.peers and flow.gateway.is_idle(flow.network.clock.now)
 
 
+# -- floating ----------------------------------------------------------------------------------------------------------
+
+
+def floating(name: str, *needs: str) -> Node:
+    return Node(name, needs or ("gateway",), floating=True)
+
+
+def slow(*names: str, seconds: float = 5.0):
+    return lambda request: seconds if request.extra["node"] in names else 0.0
+
+
+def test_the_reply_does_not_wait_for_a_floating_node_which_goes_on():
+    flow = SmallFlow([Node("a", ("gateway",)), floating("log", "a"), Node("b", ("a",))], takes=slow("log"))
+    call_id = flow.ask()
+    flow.network.run(1.0)
+    assert text_of(flow.outcome(call_id).parts) == "b(a(in))"
+    assert not flow.gateway.is_idle(flow.network.clock.now)
+    flow.network.run()
+    assert flow.network.peers["log/rep-0"].executed != []
+    assert [sent.message.kind for sent in flow.network.sent if sent.receiver == "log/rep-0"].count(Kind.CANCEL) == 0
+    assert flow.leftovers() == {}
+
+
+def test_floating_nodes_follow_each_other_and_join_after_the_reply():
+    nodes = [Node("a", ("gateway",)), floating("one", "a"), floating("two", "one"), floating("both", "two", "a")]
+    flow = SmallFlow(nodes, executor=for_node("both", tell_labels, tell), takes=slow("one", "two"))
+    call_id = flow.ask(parameters="p=1")
+    flow.network.run(1.0)
+    assert text_of(flow.outcome(call_id).parts) == "a(in)"
+    flow.network.run()
+    [both] = [sent.message for sent in flow.network.sent if sent.receiver == "both/rep-0" and sent.message.parts]
+    assert text_of(both.parts) == "two(one(a(in)))+a(in)"
+    assert flow.leftovers() == {}
+
+
+def test_the_results_of_a_floating_node_are_nobodys_even_when_it_is_quick():
+    flow = SmallFlow([floating("log"), Node("a", ("gateway",))], executor=tell_labels, takes=slow("a"))
+    reply = answer(flow)
+    assert [item.label for item in reply.parts if item.kind == RESULTS] == ["a/rep-0"]
+
+
+def test_where_all_float_the_reply_is_what_was_sent():
+    flow = SmallFlow([floating("one"), floating("two", "one")], takes=slow("one"))
+    call_id = flow.ask()
+    flow.network.run(1.0)
+    assert text_of(flow.outcome(call_id).parts) == "in"
+    flow.network.run()
+    assert len(flow.network.peers["two/rep-0"].executed) == 1
+
+
+@pytest.mark.parametrize("broken", [fail, crash, refuse], ids=["it raises", "it dies", "it refuses"])
+def test_a_failure_of_a_floating_node_is_told_and_counted_and_fails_no_request(broken):
+    flow = SmallFlow(
+        [floating("log"), floating("after", "log"), Node("a", ("gateway",))], executor=for_node("log", broken, tell)
+    )
+    told = []
+    vars(flow.gateway)["_on_floating_failure"] = lambda node, outcome: told.append((node, outcome.kind))
+    assert text_of(answer(flow).parts) == "a(in)"
+    assert (told, flow.gateway.floating_failed) == ([("log", Kind.FAILURE)], 1)
+    assert flow.network.peers["after/rep-0"].executed == []
+
+
+@pytest.mark.parametrize("end", ["failure", "deadline", "cancel", "loss"])
+def test_a_floating_node_goes_on_however_the_walk_ends(end):
+    executor = for_node("a", fail, tell) if end == "failure" else tell
+    flow = SmallFlow([floating("log"), floating("after", "log"), Node("a", ("gateway",))], executor=executor)
+    flow.network.peers["log/rep-0"].takes = flow.network.peers["a/rep-0"].takes = lambda request: 3.0
+    flow.network.run()
+    call_id = flow.ask(budget=1.0 if end == "deadline" else None)
+    flow.network.run(0.5)
+    if end == "cancel":
+        flow.cancel(call_id)
+    elif end == "loss":
+        flow.network.kill("client")
+    flow.network.run()
+    assert len(flow.network.peers["after/rep-0"].executed) == 1
+    assert end == "loss" or flow.outcome(call_id).kind is Kind.FAILURE
+    assert flow.leftovers() == {}
+
+
+def test_a_refusal_beside_a_floating_node_is_none_any_more():
+    flow = SmallFlow([floating("log"), Node("a", ("gateway",))], executor=for_node("a", refuse, tell))
+    assert is_failure(answer(flow), Unavailable, MAYBE_EXECUTED)
+
+
+def test_a_target_leaves_out_floating_nodes_too():
+    nodes = [Node("a", ("gateway",)), floating("log", "a"), floating("after", "log"), Node("b", ("a",))]
+    flow = SmallFlow(nodes)
+    assert text_of(answer(flow, target="a|after").parts) == "a(in)"
+    assert flow.network.peers["log/rep-0"].executed == []
+    [after] = [sent.message for sent in flow.network.sent if sent.receiver == "after/rep-0" and sent.message.parts]
+    assert text_of(after.parts) == "a(in)"
+
+
+def test_a_floating_node_after_a_reply_that_a_target_brought_early_is_still_asked():
+    flow = SmallFlow([Node("a", ("gateway",)), floating("log", "a")])
+    assert text_of(answer(flow, target="log").parts) == "in"
+    assert len(flow.network.peers["log/rep-0"].executed) == 1
+
+
+def test_a_draining_gateway_finishes_what_floats():
+    flow = SmallFlow([Node("a", ("gateway",)), floating("one", "a"), floating("two", "one")], takes=slow("one"))
+    flow.ask()
+    flow.network.run(1.0)
+    flow.network.drain(GATEWAY)
+    flow.network.run(1.0)
+    assert not flow.gateway.is_idle(flow.network.clock.now)
+    flow.network.run()
+    assert len(flow.network.peers["two/rep-0"].executed) == 1
+    assert flow.gateway.is_idle(flow.network.clock.now)
+
+
+def test_what_floats_is_told_in_the_status():
+    flow = SmallFlow([floating("log"), Node("a", ("gateway",))], executor=for_node("log", at_first(fail, tell), tell))
+    answer(flow)
+    flow.network.peers["log/rep-0"].takes = lambda request: 5.0
+    flow.ask()
+    flow.network.run(1.0)
+    [(_, status)] = flow.gateway.receive((b"operator",), Message(Kind.PING), flow.network.clock.now)
+    told = details_of(status)
+    assert (told["inflight"], told["floating"], told["floating_failed"]) == (0, 1, 1)
+
+
 # -- draining ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ from tests.support.clock import Ids
 from tests.support.executors import details_of, echo, tell, text_of
 from tests.support.leftovers import leftovers
 from zflow.errors import Cancelled, DeadlineExceeded, ProtocolError, ResourceExhausted, Unavailable
-from zflow.roles.contract import EXECUTOR, Link, Steps
-from zflow.roles.front_door import FAREWELL
+from zflow.roles.contract import EXECUTOR, Link, Steps, failure
+from zflow.roles.front_door import FAREWELL, PROBE
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, part
 from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
@@ -32,7 +32,8 @@ def reply(number: int) -> Message:
 
 def numbers(steps: Steps) -> list[int]:
     """The calls that the steps hand to the executor."""
-    return [int.from_bytes(message.call_id, "big") for link, message in steps if link == EXECUTOR]
+    begun = [message for link, message in steps if link == EXECUTOR and message.kind is Kind.REQUEST]
+    return [int.from_bytes(message.call_id, "big") for message in begun]
 
 
 def ask(worker: Worker, number: int, link: Link = HEAD, now: float = 0.0, budget: float | None = None) -> Steps:
@@ -165,11 +166,18 @@ def test_a_deadline_that_passes_in_the_queue_ends_the_call_unstarted(worker):
     assert leftovers(worker) == []
 
 
-def test_a_deadline_that_passes_while_the_call_runs_changes_nothing_here(worker):
+def test_a_deadline_that_passes_while_the_call_runs_is_told_to_user_code(worker):
     ask(worker, 1, budget=1.0)
-    assert worker.expire(5.0) == []
+    assert worker.expire(5.0) == [(EXECUTOR, Message(Kind.CANCEL, call(1)))]
     assert worker.next_deadline() is None
     assert worker.receive(EXECUTOR, reply(1), 6.0) == [(HEAD, reply(1))]
+
+
+def test_what_is_given_up_for_its_deadline_ended_by_its_deadline(worker):
+    ask(worker, 1, budget=1.0)
+    worker.expire(1.0)
+    outcome = refusal(worker.receive(EXECUTOR, failure(call(1), Cancelled("stopped", maybe_executed=True)), 1.0))
+    assert (outcome.flags, outcome.extra["code"]) == (MAYBE_EXECUTED, DeadlineExceeded.code)
 
 
 def test_a_request_without_any_time_left_is_not_begun(worker):
@@ -193,6 +201,7 @@ def test_a_request_that_lay_in_the_socket_beyond_its_deadline_is_not_begun(worke
         asked = request(number, budget=2.0)
         asked.extra["sent"] = int(sent * 1e6)
         steps = worker.receive(HEAD, asked, read) + worker.expire(read)
+        steps = [step for step in steps if step[0] != EXECUTOR or step[1].kind is Kind.REQUEST]  # 1 ran out of time
     assert numbers(steps) == []
     assert refusal(steps).extra["code"] == DeadlineExceeded.code
 
@@ -217,9 +226,10 @@ def test_a_queued_call_that_is_cancelled_is_not_begun(worker):
     assert leftovers(worker) == []
 
 
-def test_a_running_call_goes_on_and_is_answered_once(worker):
+def test_a_running_call_is_told_and_is_answered_once(worker):
     ask(worker, 1)
-    assert worker.receive(HEAD, Message(Kind.CANCEL, call(1)), 0.5) == []
+    cancel = Message(Kind.CANCEL, call(1))
+    assert worker.receive(HEAD, cancel, 0.5) == [(EXECUTOR, cancel)]
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
 
 
@@ -232,6 +242,67 @@ def test_nobody_cancels_the_calls_of_others_or_calls_that_are_not_here(worker, n
     assert numbers(worker.expire(1.0)) == [2]
 
 
+# -- answers in pieces and calls beside each other ---------------------------------------------------------------------
+
+
+def test_pieces_go_to_who_asked_and_more_to_user_code_until_the_outcome(worker):
+    ask(worker, 1)
+    piece, more = Message(Kind.PARTIAL, call(1)), Message(Kind.MORE, call(1), extra={"items": 3})
+    assert worker.receive(EXECUTOR, piece, 0.1) == [(HEAD, piece)]
+    assert worker.receive(OTHER, more, 0.2) == []
+    assert worker.receive(HEAD, more, 0.2) == [(EXECUTOR, more)]
+    assert worker.receive(EXECUTOR, reply(1), 0.3) == [(HEAD, reply(1))]
+    assert worker.receive(HEAD, more, 0.4) == []
+    assert leftovers(worker) == []
+
+
+def test_who_takes_pieces_is_asked_each_second_whether_it_is_still_there(worker):
+    asked = request(1)
+    asked.extra["partial"] = True
+    worker.receive(HEAD, asked, 0.0)
+    worker.expire(0.0)
+    assert worker.next_deadline() == PROBE
+    [(link, probe)] = worker.expire(PROBE)
+    assert (link, probe.kind, probe.call_id) == (HEAD, Kind.STATUS, b"")
+    assert worker.lost(HEAD, "no route", PROBE) == [(EXECUTOR, Message(Kind.CANCEL, call(1)))]
+    worker.receive(EXECUTOR, reply(1), PROBE)
+    assert worker.expire(2 * PROBE) == [] and worker.next_deadline() is None
+
+
+def concurrent_worker(concurrency: int = 2) -> Worker:
+    made = Worker("a/rep-0", boot=bytes(16), credit=9, is_concurrent=lambda on: on == "/async", concurrency=concurrency)
+    made.receive(HEAD, Message(Kind.HELLO), 0.0)
+    return made
+
+
+def ask_for(worker: Worker, number: int, endpoint: str) -> Steps:
+    asked = request(number)
+    asked.endpoint = endpoint
+    return worker.receive(HEAD, asked, 0.0) + worker.expire(0.0)
+
+
+def test_concurrent_calls_run_beside_each_other_and_beside_one_other():
+    worker = concurrent_worker()
+    begun = [numbers(ask_for(worker, n, on)) for n, on in enumerate(["/async", "/", "/async", "/async", "/"])]
+    assert begun == [[0], [1], [2], [], []]
+    worker.receive(EXECUTOR, reply(2), 1.0)
+    assert numbers(worker.expire(1.0)) == [3]
+    worker.receive(EXECUTOR, reply(1), 2.0)
+    assert numbers(worker.expire(2.0)) == [4]
+    for number in (0, 3, 4):
+        worker.receive(EXECUTOR, reply(number), 3.0)
+    assert leftovers(worker) == [] and worker.next_deadline() is None
+
+
+def test_a_concurrent_call_that_waits_can_be_cancelled():
+    worker = concurrent_worker(concurrency=1)
+    ask_for(worker, 1, "/async")
+    ask_for(worker, 2, "/async")
+    assert refusal(worker.receive(HEAD, Message(Kind.CANCEL, call(2)), 0.5)).flags == NOT_STARTED
+    worker.receive(EXECUTOR, reply(1), 1.0)
+    assert worker.expire(1.0) == []
+
+
 # -- lost callers ------------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +310,7 @@ def test_a_lost_caller_takes_its_queued_calls_along(worker):
     ask(worker, 1)
     ask(worker, 2)
     ask(worker, 3, OTHER)
-    assert worker.lost(HEAD, "gone", 0.5) == []
+    assert worker.lost(HEAD, "gone", 0.5) == [(EXECUTOR, Message(Kind.CANCEL, call(1)))]
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]  # the driver finds out that it has no route
     assert numbers(worker.expire(1.0)) == [3]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import zmq
 
-from tests.support.executors import echo
+from tests.support.executors import ExecutorFunction, echo
 from zflow.drivers.identity import new_id
-from zflow.drivers.reactor import LocalEnd, Reactor
+from zflow.drivers.reactor import Reactor
 from zflow.drivers.sockets import is_tcp
-from zflow.roles.contract import EXECUTOR, Role
+from zflow.roles.contract import Role
 from zflow.roles.worker import Worker
 from zflow.wire.header import Kind, Message, decode, encode
 
@@ -24,12 +24,31 @@ GONE_WITHIN = 5.0  # seconds until a peer that was stopped must have ended
 _ROOT = Path(__file__).parents[2]
 
 
+class Answers:
+    """A local end that answers each REQUEST at once, and hears nothing else."""
+
+    is_ready = False
+
+    def __init__(self, answer: ExecutorFunction) -> None:
+        self._answer = answer
+
+    def attach(self, **hooks: Callable[[], None]) -> None:
+        """It needs none of them."""
+
+    def __call__(self, message: Message) -> Message | None:
+        return self._answer(message) if message.kind is Kind.REQUEST else None
+
+    def step(self) -> Message | None:
+        """It has never anything under way."""
+        return None
+
+
 class Served:
     """`role` behind a bound socket, served by a thread from ``with`` on until its end."""
 
     def __init__(
         self,
-        local: LocalEnd = echo,
+        local: ExecutorFunction = echo,
         *,
         bind: str = ANY_PORT,
         credit: int = 4,
@@ -38,7 +57,7 @@ class Served:
     ) -> None:
         nonces = new_id if is_tcp(bind) else None
         self.role = role or Worker("peer/rep-0", boot=new_id(), credit=credit, new_nonce=nonces)
-        self.reactor = Reactor(self.role, bind=bind, local={EXECUTOR: local}, grace=grace)
+        self.reactor = Reactor(self.role, bind=bind, executor=Answers(local), grace=grace)
         self.address = self.reactor.address
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="served peer")
@@ -111,7 +130,7 @@ class Stranger:
 class Gate:
     """An executor function that stays in a request until it is opened; `entered` tells that it has begun one."""
 
-    def __init__(self, then: LocalEnd = echo) -> None:
+    def __init__(self, then: ExecutorFunction = echo) -> None:
         self._then = then
         self._is_open = threading.Event()
         self.entered = threading.Event()
@@ -146,6 +165,7 @@ def child(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 SERVE = """
 import signal, sys, time
 from tests.support.executors import echo
+from tests.support.peers import Answers
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import Reactor
 from zflow.roles.worker import Worker
@@ -161,7 +181,7 @@ def answer(request):
     return echo(request)
 
 worker = Worker("child/rep-0", boot=new_id(), new_nonce=new_id)
-reactor = Reactor(worker, bind=sys.argv[1], local={"executor": answer})
+reactor = Reactor(worker, bind=sys.argv[1], executor=Answers(answer))
 signal.signal(signal.SIGTERM, lambda number, frame: reactor.stop())
 print(reactor.address, flush=True)
 reactor.run()

@@ -70,6 +70,7 @@ class WorkerPlan(NamedTuple):
     idempotent: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
+    max_concurrency: int = 64
 
 
 class GatewayPlan(NamedTuple):
@@ -178,6 +179,7 @@ def _worker(
         idempotent=spec.idempotent,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
+        max_concurrency=spec.max_concurrency,
     )
 
 

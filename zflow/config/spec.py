@@ -14,6 +14,7 @@ from typing import Any
 from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
 from zflow.config.kinds import (
     FLAG,
+    FOR_EVER,
     HOST,
     HOSTS,
     MILLISECONDS,
@@ -23,6 +24,7 @@ from zflow.config.kinds import (
     TEXT,
     VARIABLES,
     Kind,
+    mapping,
     one_of,
     read_mapping,
     split_host,
@@ -33,18 +35,23 @@ from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
 from zflow.errors import TopologyError
 from zflow.executor import Executor, checked_metas, checked_requests
-from zflow.topology import GATEWAY, Node, Topology
+from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology
+from zflow.wire.conditions import encode_condition
+from zflow.wire.payload import decode_map
 
 __all__ = ["ExecutorSpec", "FlowSpec", "Option", "Surface", "options_of"]
 
 MAX_SHARDS = 256
 _HERE = Place()  # an option's own name says enough where Python gave it
 _WARM = one_of("warm", "spawn")
+_PERIOD = whole(1, (1 << 31) - 1, metavar="MS")
 _USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str)
 _ARGUMENTS = Kind("KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True)
 _METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True)
 _REQUESTS = Kind("/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True)
 _MODULES = Kind("FILE|MODULE", lambda value: checked_modules(value, Folder.current(), _HERE), str, many=True)
+_WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping)
+_LATE = one_of(FAIL, SKIP)
 _FOLDER = Kind("FOLDER", lambda value: TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value), str)
 
 
@@ -71,6 +78,28 @@ class ExecutorSpec:
         f"what it waits for: names, or {GATEWAY!r} for the caller's input (default: the Executor added before)",
         surfaces=IN_FLOWS,
     )
+    when: dict[str, Any] = option(
+        _WHEN,
+        {},
+        "condition, as for DocumentArray.find: only documents that meet it are given to it and go on from it",
+        surfaces=IN_FLOWS,
+    )
+    floating: bool = option(
+        FLAG, False, "nobody waits for it: neither the reply nor the next Executor that is added", surfaces=IN_FLOWS
+    )
+    quorum: int | None = option(
+        whole(1, 1024),
+        None,
+        "of a join: how many of its needs are enough; the others are given up (default: all)",
+        surfaces=IN_FLOWS,
+    )
+    within: int | None = option(
+        _PERIOD,
+        None,
+        "of a join: how long it waits for more, once one of its needs has ended and there is a quorum (or one)",
+        unit="ms",
+        surfaces=IN_FLOWS,
+    )
     host: str | tuple[str, ...] = option(
         HOSTS, "127.0.0.1", "address to bind; of an external Executor, where it is: host, host:port or a list of them"
     )
@@ -92,6 +121,9 @@ class ExecutorSpec:
         _USES, None, "an Executor that gets what the shards made, as its docs_matrix, and makes the answer of it"
     )
     allow_partial: bool = option(FLAG, False, "answer without the shards that fail, and name them")
+    max_concurrency: int = option(
+        whole(1, 65_536), 64, "how many calls of its async def methods run at once in one process", unit="calls"
+    )
     env: dict[str, str] = option(VARIABLES, {}, "environment variables of its processes", inherited=True)
     timeout_ready: int = option(
         MILLISECONDS,
@@ -103,6 +135,12 @@ class ExecutorSpec:
     )
     timeout_send: int | None = option(
         MILLISECONDS, None, "how long one call to it may take (default: as long as the request has)", unit="ms"
+    )
+    on_timeout: str = option(
+        _LATE,
+        FAIL,
+        "when a call takes longer than timeout_send: fail the request, or skip it, as if it had made no documents",
+        surfaces=IN_FLOWS,
     )
     retries: int | None = option(
         whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
@@ -132,6 +170,8 @@ class ExecutorSpec:
         given, values = collect(cls, options, place, surface)
         spec = cls(**values, given=given)
         _check_addresses(spec, place)
+        if spec.on_timeout == SKIP and spec.timeout_send in (None, FOR_EVER):
+            raise place.down("on_timeout").fault("without timeout_send no call takes too long; give timeout_send in ms")
         return spec
 
     @property
@@ -149,9 +189,14 @@ class ExecutorSpec:
         return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
 
 
+def _checked_condition(value: Any) -> dict[str, Any]:
+    """A condition as it arrives where it is applied: of plain values. Raises ConfigError."""
+    return decode_map(encode_condition(mapping(value)))
+
+
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "py_modules", "workspace", "replicas", "env"),
-    *("timeout_ready", "start_method"),
+    *("max_concurrency", "timeout_ready", "start_method"),
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 
@@ -226,7 +271,7 @@ class FlowSpec:
         return spec
 
     def add(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
-        """This Flow with one Executor more; without `needs` it follows the one added before.
+        """This Flow with one Executor more; without `needs` it follows the one added before that is not floating.
 
         Raises ConfigError for a wrong option. The graph as a whole is checked by `topology`.
         """
@@ -235,7 +280,7 @@ class FlowSpec:
             several = "uses_before and uses_after" if executor.shards == executor.replicas == 1 else "replicas"
             several = "shards" if executor.shards > 1 else several
             raise place.down("port_in").fault(f"{several} cannot share one port; leave port_in out")
-        previous = self.executors[-1].name if self.executors else GATEWAY
+        previous = next((before.name for before in reversed(self.executors) if not before.floating), GATEWAY)
         filled = replace(
             executor,
             name=executor.name or self._free_name("executor", len(self.executors)),
@@ -260,9 +305,10 @@ class FlowSpec:
         return self.add(place, surface, **named, needs=needs)
 
     def needs_all(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:
-        """This Flow with an Executor that joins every one that nothing needs yet."""
-        needed = {name for executor in self.executors for name in executor.needs}
-        loose = [executor.name for executor in self.executors if executor.name not in needed]
+        """This Flow with an Executor that joins every one that nothing needs yet, floating ones aside."""
+        awaited = [executor for executor in self.executors if not executor.floating]
+        needed = {name for executor in awaited for name in executor.needs}
+        loose = [executor.name for executor in awaited if executor.name not in needed]
         if not loose:
             raise place.fault("there is no Executor to join yet; add some first", TopologyError)
         named = {"name": self._free_name("joiner"), **options}
@@ -270,7 +316,7 @@ class FlowSpec:
 
     def topology(self) -> Topology:
         """The checked graph. Raises TopologyError for unknown, duplicate or circular names."""
-        return Topology([Node(executor.name, executor.needs, executor.no_reduce) for executor in self.executors])
+        return Topology([_node(executor) for executor in self.executors])
 
     def _free_name(self, stem: str, number: int | None = None) -> str:
         """`stem` and `number`, or the next number that is free."""
@@ -285,3 +331,16 @@ class FlowSpec:
         names = [item.name for item in options_of(ExecutorSpec) if item.inherited and item.name not in executor.given]
         inherited = {name: getattr(self, name) for name in names}
         return {**inherited, "env": {**self.env, **executor.env}}
+
+
+def _node(executor: ExecutorSpec) -> Node:
+    return Node(
+        executor.name,
+        executor.needs,
+        executor.no_reduce,
+        floating=executor.floating,
+        when=encode_condition(executor.when) if executor.when else b"",
+        on_timeout=executor.on_timeout,
+        quorum=executor.quorum or 0,
+        within=None if executor.within is None else executor.within / 1000,
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 MAX_DOCUMENTS = 65_536  # rows of one request; rows of nested tables are bounded by MAX_ITEMS
 MAX_NESTING = 4  # chunks of chunks of ...
 MAX_BODY = 64 << 20  # bytes of the msgpack body
+MAX_CONDITION = 16 << 10  # bytes of one condition on documents
+MAX_CONDITIONS = 32 << 10  # bytes of all that one request carries: they travel in its header
 MAX_ITEMS = 1_000_000  # array elements and, twice, map entries of one body
 MAX_DEPTH = 16  # containers within containers in tags, parameters and results
 MAX_STRING = 16 << 20  # bytes of one str

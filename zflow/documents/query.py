@@ -135,7 +135,7 @@ def _ordering(compare: Callable[[Any, Any], bool]) -> Callable[[Any, str], Calla
         def test(value: Any) -> bool:
             try:
                 return bool(compare(value, operand))
-            except (TypeError, ValueError):  # "a" > 3 holds no more than "a" < 3 does
+            except (TypeError, ValueError, OverflowError):  # "a" > 3 holds no more than "a" < 3 does
                 return False
 
         return test
@@ -168,7 +168,14 @@ def _make_regex(operand: Any, path: str) -> Callable[[Any], bool]:
 def _make_size(operand: Any, path: str) -> Callable[[Any], bool]:
     if type(operand) is not int or operand < 0:
         raise ConfigError(f"{path}: a whole number is due, not {operand!r}")
-    return lambda value: (len(value) if hasattr(value, "__len__") else 0) == operand
+    return lambda value: _size(value) == operand
+
+
+def _size(value: Any) -> int:
+    try:
+        return len(value)
+    except TypeError:  # what has no length, an array of no dimensions among it
+        return 0
 
 
 def _make_exists(operand: Any, path: str) -> Callable[[Any], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from zflow.config.plan import NodePlan
 from zflow.config.polling import ALL
@@ -16,13 +17,31 @@ from zflow.roles.head import Head
 from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
+from zflow.wire.header import Message
+
+CREDIT = 4  # requests of one connection that wait in front of the one that runs: they must not wait for the network
 
 
-def gateway_role(topology: Topology, nodes: Sequence[NodePlan], *, name: str = "gateway", bind: str = "") -> Gateway:
+def gateway_role(
+    topology: Topology,
+    nodes: Sequence[NodePlan],
+    *,
+    name: str = "gateway",
+    bind: str = "",
+    on_floating_failure: Callable[[str, Message], None] | None = None,
+) -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
     heads = {node.name: head_role(node, names) for node in nodes}
-    return Gateway(topology, heads, new_id=new_id, name=name, boot=new_id(), new_nonce=_nonces(bind))
+    return Gateway(
+        topology,
+        heads,
+        new_id=new_id,
+        name=name,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
+        on_floating_failure=on_floating_failure,
+    )
 
 
 def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
@@ -61,8 +80,13 @@ def _shard_names(name: str, shards: int) -> list[str]:
     return [f"{name}/shard-{shard}" for shard in range(shards)] if shards > 1 else [name]
 
 
-def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = False) -> Worker:
-    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves."""
+def worker_role(
+    name: str, executor: Executor, *, bind: str, idempotent: bool = False, max_concurrency: int = 1
+) -> Worker:
+    """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
+
+    max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
+    """
     endpoints = [
         {"name": on, "idempotent": idempotent or endpoint.idempotent}
         for on, endpoint in Executor.endpoints(executor).items()  # of the base class: users may use the name
@@ -71,7 +95,22 @@ def worker_role(name: str, executor: Executor, *, bind: str, idempotent: bool = 
     if idempotent or len(repeatable) == len(endpoints) > 0:
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
-    return Worker(name, boot=new_id(), new_nonce=_nonces(bind), idempotent=repeatable, describe=lambda: description)
+    is_asynchronous = any(endpoint.is_async for endpoint in Executor.endpoints(executor).values())
+    return Worker(
+        name,
+        boot=new_id(),
+        credit=max(CREDIT, max_concurrency) if is_asynchronous else CREDIT,
+        new_nonce=_nonces(bind),
+        idempotent=repeatable,
+        is_concurrent=partial(_is_async, executor) if is_asynchronous else None,
+        concurrency=max_concurrency,
+        describe=lambda: description,
+    )
+
+
+def _is_async(executor: Executor, on: str) -> bool:
+    endpoint = Executor.endpoint(executor, on)
+    return endpoint is not None and endpoint.is_async
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:

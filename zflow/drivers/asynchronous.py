@@ -43,6 +43,12 @@ class AsyncLane:
         self._carrier.deliver(APPLICATION, request)
         self._turn()
 
+    def tell(self, message: Message) -> None:
+        """Say something about a call that is on its way."""
+        if not self._is_closed:
+            self._carrier.deliver(APPLICATION, message)
+            self._turn()
+
     def cancel(self, call_id: bytes) -> None:
         """Give up a call: nobody waits for its outcome any more."""
         if self._inboxes.pop(call_id, None) is not None:
@@ -70,7 +76,8 @@ class AsyncLane:
         self._looked_at = clock()
         while carrier.answered:
             outcome = carrier.answered.popleft()
-            inbox = self._inboxes.pop(outcome.call_id, None)
+            take = self._inboxes.get if outcome.kind is Kind.PARTIAL else self._inboxes.pop
+            inbox = take(outcome.call_id, None)
             if inbox is not None:
                 inbox.put_nowait(outcome)
         self._watch()

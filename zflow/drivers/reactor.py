@@ -11,20 +11,36 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Protocol
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
-from zflow.roles.contract import Role
-from zflow.wire.header import Message
+from zflow.roles.contract import EXECUTOR, Role
+from zflow.wire.header import Kind, Message
 
 _LINGER_MS = 1000
 
-LocalEnd = Callable[[Message], Message]
+
+class LocalEnd(Protocol):
+    """What is at the local link "executor": it hears messages, and says others at once or when it is stepped."""
+
+    def attach(self, *, wake: Callable[[], None], look: Callable[[], None]) -> None:
+        """wake: ends the loop's sleep, from any thread. look: has the loop read what waits, while it is called."""
+
+    def __call__(self, message: Message) -> Message | None:
+        """Hear `message`; what there is to say to it at once."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `step` has something to do."""
+
+    def step(self) -> Message | None:
+        """Go on with what is under way; what there is to say now."""
 
 
 class Reactor:
-    """`role` behind a bound socket. `local` maps the local link "executor" to what runs its REQUESTs, on this thread.
+    """`role` behind a bound socket. executor: what runs the REQUESTs for the local link "executor", on this thread.
 
     bind: ``ipc://path`` or ``tcp://host:port`` (port 0: the kernel chooses; `address` tells). Raises PortInUse.
     grace: seconds that `run` may take to drain after `stop`.
@@ -36,19 +52,22 @@ class Reactor:
         *,
         bind: str,
         directory: Directory | None = None,
-        local: Mapping[str, LocalEnd] | None = None,
+        executor: LocalEnd | None = None,
         grace: float = 25.0,
     ) -> None:
         self._carrier = Carrier(role, directory or Directory(), bind=bind)
         self._role = role
-        self._local = dict(local or {})
+        self._executor = executor
         self._grace = grace
         self._wake_in, self._wake_out = os.pipe()
         for descriptor in (self._wake_in, self._wake_out):
             os.set_blocking(descriptor, False)
         self._is_asked_to_stop = False
         self._stop_at: float | None = None
-        self._carrier.add_reader(self._wake_in, self._wake)
+        self._carrier.add_reader(self._wake_in, self._woken)
+        self._thread = 0
+        if executor is not None:
+            executor.attach(wake=self._wake, look=self._look)
 
     @property
     def address(self) -> str:
@@ -61,15 +80,24 @@ class Reactor:
 
     def run(self) -> None:
         """Serve until stopped and drained, then close every socket."""
-        carrier = self._carrier
+        carrier, executor = self._carrier, self._executor
+        self._thread = threading.get_ident()
         hears_signals = self._hear_signals()
         try:
             while not self._is_done():
-                carrier.turn(0.0 if carrier.asked else self._stop_at)
+                if executor is None:
+                    carrier.turn(self._stop_at)
+                    continue
+                carrier.turn(0.0 if carrier.asked or executor.is_ready else self._stop_at)
                 if carrier.asked:
-                    request = carrier.asked.popleft()
-                    carrier.deliver("executor", self._local["executor"](request))
-                    carrier.expect_many()
+                    said = executor(carrier.asked.popleft())
+                elif executor.is_ready:
+                    said = executor.step()
+                else:
+                    continue
+                if said is not None:
+                    carrier.deliver(EXECUTOR, said)
+                carrier.expect_many()
         finally:
             if hears_signals:
                 signal.set_wakeup_fd(-1)
@@ -83,10 +111,32 @@ class Reactor:
         if grace is not None:
             self._grace = grace
         self._is_asked_to_stop = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """End the loop's sleep, from whatever thread."""
         try:
             os.write(self._wake_out, b"!")
         except OSError:
             pass  # stopped already, or the pipe is full of earlier calls: either way the loop knows
+
+    def _look(self) -> None:
+        """Read what waits while user code runs: it wants to know whether somebody still waits for it.
+
+        What is to be begun waits until user code is done. Asked by another thread than the loop's, it does nothing.
+        """
+        if threading.get_ident() != self._thread or self._executor is None:
+            return
+        carrier = self._carrier
+        carrier.expect_many()
+        carrier.turn(0.0)
+        heard = [message for message in carrier.asked if message.kind is not Kind.REQUEST]
+        if heard:
+            begun = [message for message in carrier.asked if message.kind is Kind.REQUEST]
+            carrier.asked.clear()
+            carrier.asked.extend(begun)
+            for message in heard:
+                self._executor(message)
 
     def _hear_signals(self) -> bool:
         """Have signals written to the pipe, if this is the thread that gets them and nobody else has asked for them."""
@@ -97,7 +147,7 @@ class Reactor:
             signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
         return previous == -1
 
-    def _wake(self) -> None:
+    def _woken(self) -> None:
         os.read(self._wake_in, 4096)
         if self._is_asked_to_stop and self._stop_at is None:
             now = clock()

@@ -1,33 +1,37 @@
-"""The local link "executor": decode, call the endpoint, encode; an exception becomes a FAILURE.
+"""The local link "executor": calls the endpoints of one Executor; whatever user code does comes to one outcome.
 
-What a method may return: None (the documents it was given, as it left them), a DocumentArray or an iterable of
-Documents (which replace them), one Document, or a dict (a result, beside the documents). Anything else is an error
-that names the Executor and the method.
+Methods run on the worker's own thread, one at a time; a generator is advanced there item by item (streams.py).
+`async def` methods run on an event loop beside it, concurrently (event_loop.py). An exception becomes a FAILURE with
+its traceback.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
-from zflow.documents.document import Document
-from zflow.documents.document_array import DocumentArray
-from zflow.documents.reduce import concatenate, reduce_all
-from zflow.errors import ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
-from zflow.executor import Endpoint, Executor
+from zflow.documents.reduce import concatenate
+from zflow.drivers.invocation import Call, Made, pass_through
+from zflow.drivers.streams import Stream
+from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
+from zflow.executor import Executor
 from zflow.roles.contract import failure
-from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
-from zflow.wire.header import NO_REDUCE, Kind, Message
-from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
+from zflow.wire.header import Kind, Message
+
+if TYPE_CHECKING:
+    from zflow.drivers.event_loop import EventLoop
 
 Report = Callable[[BaseException], None]
 
 
+def _nothing() -> None:
+    """What a driver that does not wait for anything else is woken by, and looks at."""
+
+
 class UserCode:
-    """Runs the endpoints of `executor` for REQUESTs, one at a time.
+    """Runs the endpoints of `executor`.
 
     name: of the process, as in ``executor0/rep-0``. report: is told each exception of the user's code, for the log.
     """
@@ -35,188 +39,175 @@ class UserCode:
     def __init__(self, executor: Executor, *, name: str, report: Report) -> None:
         self._executor = executor
         self._name = name
-        self._replica = name.partition("/")[2] or "rep-0"
         self._report = report
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: EventLoop | None = None
+        self._stream: Stream | None = None
+        self._said: deque[Message | BaseException] = deque()  # by the event loop
+        self._wake: Callable[[], None] = _nothing
+        self._look: Callable[[], None] = _nothing
+        self._running = b""
+        self._is_given_up = False
+        executor._zflow.is_cancelled = self._is_cancelled
 
-    def __call__(self, request: Message) -> Message:
-        """The REPLY or FAILURE to `request`. Only what must end the process (such as SystemExit) is let through."""
+    def attach(self, *, wake: Callable[[], None], look: Callable[[], None]) -> None:
+        """wake: ends the driver's sleep, from any thread. look: has it read what waits, on the thread that calls us."""
+        self._wake, self._look = wake, look
+
+    def __call__(self, message: Message) -> Message | None:
+        """Hear a REQUEST, and give its REPLY or FAILURE, or None where that comes by `step`; or a CANCEL or MORE.
+
+        Only what must end the process (such as SystemExit) is let through.
+        """
+        if message.kind is Kind.REQUEST:
+            return self._begin(message)
+        if message.kind is Kind.CANCEL:
+            self._give_up(message.call_id)
+        elif message.kind is Kind.MORE:
+            self._grant(message.call_id, message.extra.get("items", 0))
+        return None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._said) or (self._stream is not None and self._stream.may_go_on)
+
+    def step(self) -> Message | None:
+        """The next piece or outcome of what is under way, if there is any yet."""
+        if self._said:
+            heard = self._said.popleft()
+            if isinstance(heard, BaseException):
+                raise heard
+            return heard
+        stream = self._stream
+        if stream is None or not stream.may_go_on:
+            return None
+        said = stream.step()
+        if stream.is_over:
+            self._stream = None
+        return said
+
+    def close(self) -> None:
+        """End what is under way: a generator, the event loop and the tasks on it."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+    # -- a call ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, request: Message) -> Message | None:
         node = str(request.extra.get("node") or self._name.partition("/")[0])
         try:
             endpoint = Executor.endpoint(self._executor, request.endpoint)  # users may use the name
             if endpoint is None:
-                return _pass_through(request)
-            call = _Call(request, node)
-        except (ProtocolError, InvalidDocument) as error:
+                return pass_through(request)
+            call = Call(request, endpoint, self._name, node)
+            if call.is_for_others:
+                return pass_through(request)
+        except (ProtocolError, InvalidDocument, InvalidRequest) as error:
             invalid = InvalidRequest(f"{node}: {error}", node=node, peer=self._name)
             return failure(request.call_id, invalid, not_started=True)
+        if endpoint.is_async:
+            self._event_loop().begin(call)
+            return None
+        if call.takes_pieces:
+            self._stream = Stream(call, self._pieces(call), report=self._report)
+            return None
+        self._running, self._is_given_up = request.call_id, False
         try:
-            documents, results = self._run(endpoint, call)
-            return self._reply(request, node, documents, results)
+            return call.message(Kind.REPLY, self._run(call))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also an inner task's CancelledError, which is no Exception
             self._report(error)
-            return failure(request.call_id, self._executor_error(error, node))
+            return failure(request.call_id, call.error(error))
+        finally:
+            self._running = b""
 
-    def close(self) -> None:
-        """End the event loop of `async def` endpoints, if there was one, and the tasks that they left running."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.run_until_complete(_end_tasks())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+    def _run(self, call: Call) -> Made:
+        if not call.endpoint.per_doc:
+            returned = self._invoke(call, call.arguments())
+            return _gather(call, returned) if inspect.isgenerator(returned) else call.made_of(returned)
+        documents = []
+        for arguments in call.arguments_per_doc():
+            returned = self._invoke(call, arguments)
+            if inspect.isgenerator(returned):
+                documents.append(_gather(call, returned)[0])
+            else:
+                documents.append(call.made_of_doc(returned, arguments["doc"]))
+        return concatenate(documents), None
 
-    def _run(self, endpoint: Endpoint, call: _Call) -> tuple[DocumentArray, dict[str, Any] | None]:
-        if not endpoint.per_doc:
-            returned = self._invoke(endpoint, call.arguments(endpoint.wants))
-            return _interpret(returned, call.docs, endpoint)
-        documents = DocumentArray()
-        for document in call.docs:
-            arguments = {**call.arguments(endpoint.wants - {"doc", "docs"}), "doc": document}
-            returned = self._invoke(endpoint, arguments)
-            made, results = _interpret(returned, DocumentArray([document]), endpoint)
-            if results is not None:
-                raise TypeError(
-                    f"{endpoint.function.__qualname__} (endpoint {endpoint.name}) returned a dict for one Document; "
-                    "results belong to whole requests: take `docs`, or write into the Document's tags"
-                )
-            documents.extend(made)
-        return documents, None
+    def _pieces(self, call: Call) -> Generator[Any, None, Any]:
+        """What the endpoint yields, piece by piece; one that does not yield makes one piece for each call of it."""
+        if not call.endpoint.per_doc:
+            returned = self._invoke(call, call.arguments())
+            if inspect.isgenerator(returned):
+                return (yield from returned)
+            documents, results = call.made_of(returned)
+            yield documents
+            return results
+        for arguments in call.arguments_per_doc():
+            returned = self._invoke(call, arguments)
+            if inspect.isgenerator(returned):
+                yield from returned
+            else:
+                yield call.made_of_doc(returned, arguments["doc"])
+        return None
 
-    def _invoke(self, endpoint: Endpoint, arguments: Mapping[str, Any]) -> Any:
-        returned = endpoint.function(self._executor, **arguments)
-        if inspect.iscoroutine(returned):
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-            return self._loop.run_until_complete(returned)
+    def _invoke(self, call: Call, arguments: dict[str, Any]) -> Any:
+        returned = call.endpoint.function(self._executor, **arguments)
+        if inspect.iscoroutine(returned) and not call.endpoint.is_async:  # a decorator hid that it is one
+            return self._event_loop().wait_for(returned)
         return returned
 
-    def _reply(self, request: Message, node: str, documents: DocumentArray, results: dict[str, Any] | None) -> Message:
-        parts = [part(DOCUMENTS, node, encode_documents(documents))]
-        if results is not None:
-            parts.append(part(RESULTS, f"{node}/{self._replica}", [encode_map(results, "results")]))
-        too_much = excess(parts)
-        if too_much:
-            raise ValueError(f"the answer is too large: {too_much}")
-        return Message(Kind.REPLY, request.call_id, parts=parts)
+    # -- while it runs -----------------------------------------------------------------------------------------------
 
-    def _executor_error(self, error: BaseException, node: str) -> ExecutorError:
-        name = type(error).__name__
+    def _give_up(self, call_id: bytes) -> None:
+        if self._stream is not None and self._stream.call.call_id == call_id:
+            self._stream.give_up()
+        elif call_id == self._running:
+            self._is_given_up = True
+        elif self._loop is not None:
+            self._loop.give_up(call_id)
+
+    def _grant(self, call_id: bytes, items: int) -> None:
+        if self._stream is not None and self._stream.call.call_id == call_id:
+            self._stream.grant(items)
+        elif self._loop is not None:
+            self._loop.grant(call_id, items)
+
+    def _is_cancelled(self) -> bool:
+        """Whether nobody waits any more for the call that user code, which asks, works on."""
+        if self._loop is not None:
+            from zflow.drivers.event_loop import is_given_up  # there is a loop, so it is imported
+
+            of_task = is_given_up()
+            if of_task is not None:
+                return of_task
+        self._look()
+        return self._stream.is_given_up if self._stream is not None else self._is_given_up
+
+    def _event_loop(self) -> EventLoop:
+        if self._loop is None:
+            from zflow.drivers.event_loop import EventLoop  # asyncio takes 20 ms and 2 MB that few Executors need
+
+            self._loop = EventLoop(invoke=self._invoke, say=self._hear_loop, report=self._report)
+        return self._loop
+
+    def _hear_loop(self, said: Message | BaseException) -> None:
+        self._said.append(said)
+        self._wake()
+
+
+def _gather(call: Call, generator: Generator[Any, Any, Any]) -> Made:
+    """All that it yields, as one answer: the caller takes no pieces."""
+    pieces: list[Any] = []
+    while True:
         try:
-            description = repr(error)
-        except Exception:  # it is the user's __repr__
-            description = f"{name} (which cannot be shown: its repr raises)"
-        return ExecutorError(
-            f"{node} ({self._name}) raised {description}",
-            node=node,
-            peer=self._name,
-            name=name,
-            description=description,
-            traceback="".join(traceback.format_exception(type(error), error, _users_frames(error))),
-        )
-
-
-class _Call:
-    """What one request brings, decoded when it is asked for."""
-
-    def __init__(self, request: Message, node: str) -> None:
-        self._request = request
-        self._docs: DocumentArray | None = None
-        self.parameters: dict[str, Any] = {}
-        groups: dict[str, list[DocumentArray]] = {}
-        for item in request.parts:
-            if item.kind == DOCUMENTS:
-                groups.setdefault(item.label, []).append(decode_documents(item.buffers()))
-            elif item.kind == PARAMETERS:
-                parameters = decode_map(item.buffers()[0])
-                self.parameters = parameters_for(parameters, node, request.extra.get("nodes") or ())
-        # shards of one node are one branch; each branch is what one of the needs made
-        self.docs_map = {
-            label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()
-        }
-        self.docs_matrix = list(self.docs_map.values())
-
-    @property
-    def docs(self) -> DocumentArray:
-        """The documents of all branches: reduced by id, unless the request says otherwise."""
-        if self._docs is None:
-            if len(self.docs_matrix) == 1:
-                self._docs = self.docs_matrix[0]
-            elif self._request.flags & NO_REDUCE:
-                self._docs = concatenate(self.docs_matrix)
-            else:
-                self._docs = reduce_all(self.docs_matrix)
-        return self._docs
-
-    def arguments(self, wants: Iterable[str]) -> dict[str, Any]:
-        """The keyword arguments that an endpoint takes."""
-        return {name: getattr(self, name) for name in wants}
-
-
-def parameters_for(parameters: Mapping[str, Any], node: str, nodes: Collection[str] = ()) -> dict[str, Any]:
-    """What `node` sees of `parameters`: ``node__key`` as ``key``, a map under its own name merged in.
-
-    What is meant for another one of `nodes`, the Executors of the Flow that asks, is left out.
-    """
-    seen: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    for key, value in parameters.items():
-        target, rest = _addressed(key, value, node, nodes)
-        if target is None:
-            seen[key] = value
-        elif target == node:
-            own.update({rest: value} if rest else value)
-    return {**seen, **own}
-
-
-def _addressed(key: str, value: Any, node: str, nodes: Collection[str]) -> tuple[str | None, str]:
-    """Which Executor `key` names, None for none, and what is left of it. Of names that begin alike the longest wins."""
-    if isinstance(value, Mapping) and (key == node or key in nodes):
-        return key, ""
-    if "__" not in key:
-        return None, ""
-    named = [name for name in (node, *nodes) if key.startswith(f"{name}__") and len(key) > len(name) + 2]
-    target = max(named, key=len, default=None)
-    return target, key[len(target) + 2 :] if target is not None else ""
-
-
-def _interpret(returned: Any, given: DocumentArray, endpoint: Endpoint) -> tuple[DocumentArray, dict[str, Any] | None]:
-    if returned is None:
-        return given, None
-    if isinstance(returned, DocumentArray):
-        return returned, None
-    if isinstance(returned, dict):
-        return given, returned
-    if isinstance(returned, Document):
-        return DocumentArray([returned]), None
-    if isinstance(returned, (list, tuple)) and all(isinstance(item, Document) for item in returned):
-        return DocumentArray(returned), None
-    raise TypeError(
-        f"{endpoint.function.__qualname__} (endpoint {endpoint.name}) returned {type(returned).__name__}; "
-        "return a DocumentArray, a Document, a dict of results, or None to keep the documents as they are"
-    )
-
-
-def _pass_through(request: Message) -> Message:
-    """Nothing here answers this endpoint: the documents go on, unopened."""
-    return Message(Kind.REPLY, request.call_id, parts=[item for item in request.parts if item.kind == DOCUMENTS])
-
-
-def _users_frames(error: BaseException) -> Any:
-    """The traceback from the user's code on: our own frames above it, and those of the event loop, help nobody."""
-    start = error.__traceback__
-    while start is not None and start.tb_next is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
-        start = start.tb_next
-    return start
-
-
-def _is_ours(module: str) -> bool:
-    return module == __name__ or module.partition(".")[0] == "asyncio"
-
-
-async def _end_tasks() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            yielded = next(generator)
+        except StopIteration as end:
+            return call.gathered(pieces, end.value)
+        if yielded is not None:
+            pieces.append(yielded)

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -21,12 +22,14 @@ from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.user_code import UserCode
-from zflow.errors import StartError, ZflowError
+from zflow.errors import ProtocolError, StartError, ZflowError
+from zflow.executor import Executor
 from zflow.processes import logs, parcel
 from zflow.processes.channel import Channel, Words
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
-from zflow.roles.contract import EXECUTOR
+from zflow.response import error_of
+from zflow.wire.header import Message
 
 DONE = 0
 NOT_STARTED = StartError.exit_code
@@ -97,7 +100,8 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     else:
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
-        role = gateway_role(plan.topology, plan.nodes, name=plan.name, bind=bind)
+        tell = partial(_tell_floating, log)
+        role = gateway_role(plan.topology, plan.nodes, name=plan.name, bind=bind, on_floating_failure=tell)
         reactor = Reactor(role, bind=bind, directory=directory)
     lifeline.serve(reactor.stop)
     return reactor
@@ -108,8 +112,25 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
     user_code = UserCode(executor, name=plan.name, report=log.failure)
-    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent)
-    return Reactor(role, bind=bind, local={EXECUTOR: user_code})
+    lifeline.keep(lambda: _close(user_code, executor))
+    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent, max_concurrency=plan.max_concurrency)
+    return Reactor(role, bind=bind, executor=user_code)
+
+
+def _close(user_code: UserCode, executor: Executor) -> None:
+    """What methods left running ends first: it may still use what `close` takes apart."""
+    try:
+        user_code.close()
+    finally:
+        executor.close()
+
+
+def _tell_floating(log: Log, node: str, outcome: Message) -> None:
+    """Nobody waits for `node`, so that its failure is told here or nowhere."""
+    try:
+        log.error("%s, which is floating, failed: %s", node, error_of(outcome).args[0])
+    except ProtocolError as error:
+        log.error("%s, which is floating, failed, and its reason cannot be read: %s", node, error)
 
 
 def _serve(reactor: Reactor, log: Log) -> int:

@@ -43,6 +43,8 @@ def _live(packed: bytes) -> DocumentArray:
     role.receive(caller, decode(encode(Message(Kind.HELLO, extra={"conn": new_id()}))), 0.0)
     steps = [*role.receive(caller, decode(encode(request)), 0.0), *role.expire(0.0)]
     [asked] = [message for link, message in steps if link == EXECUTOR]
-    [(_, reply)] = role.receive(EXECUTOR, user_code(asked), 0.0)
+    answer = user_code(asked)
+    assert answer is not None
+    [(_, reply)] = role.receive(EXECUTOR, answer, 0.0)
     user_code.close()
     return decode_documents(decode(encode(reply)).parts[0].buffers())

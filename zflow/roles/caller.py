@@ -1,6 +1,7 @@
 """Asks: the questions of one `post`, with their ids and budgets, and the answers matched to them.
 
-At most `window` questions are open at once. Answers come in completion order, or in the order of the questions.
+At most `window` questions are open at once. Answers come in completion order, or in the order of the questions; those
+that come in pieces, piece by piece, `items` of which may be on their way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ QuestionT = TypeVar("QuestionT")
 class Caller(Generic[QuestionT]):
     """The caller role of one `post`. `QuestionT` is whatever the asker wants to have back beside each answer.
 
-    endpoint: '' means the default method. timeout: seconds that each request may take, from when it is asked.
+    endpoint: '' means the default method. timeout: seconds that each request may take, from when it is asked. items:
+    how many pieces of an answer may be on their way; None for answers that come whole.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Caller(Generic[QuestionT]):
         in_order: bool = False,
         flags: int = 0,
         extra: dict[str, Any] | None = None,
+        items: int | None = None,
     ) -> None:
         self._new_id = new_id
         self._endpoint = endpoint
@@ -39,6 +42,10 @@ class Caller(Generic[QuestionT]):
         self._in_order = in_order
         self._flags = flags
         self._extra = extra or {}
+        if items is not None:
+            self._extra = {**self._extra, "partial": True, "items": items}
+        self._items = items or 0
+        self._taken = 0
         self._open: dict[bytes, QuestionT] = {}
         self._order: deque[bytes] = deque()
         self._early: dict[bytes, tuple[QuestionT, Message]] = {}
@@ -77,6 +84,18 @@ class Caller(Generic[QuestionT]):
         while self._order and self._order[0] in self._early:
             answered.append(self._early.pop(self._order.popleft()))
         return answered
+
+    def take(self, piece: Message) -> tuple[QuestionT, Message | None] | None:
+        """A PARTIAL came: whose it is, and the MORE that is due when half of the grant is used up. None: nobody's."""
+        question = self._open.get(piece.call_id)
+        if question is None:
+            self.dropped += 1
+            return None
+        self._taken += 1
+        if 2 * self._taken < self._items:
+            return question, None
+        taken, self._taken = self._taken, 0
+        return question, Message(Kind.MORE, piece.call_id, extra={"items": taken})
 
     def cancel(self) -> list[Message]:
         """Give up what is open: one CANCEL each."""

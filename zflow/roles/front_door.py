@@ -8,7 +8,7 @@ back: bytes that a web page makes a browser post to a loopback port can be well-
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from zflow.errors import RemoteError, Unavailable
@@ -20,6 +20,7 @@ from zflow.wire.payload import encode_map
 
 MAX_CONNECTIONS = 65_536
 _DRIFT = 1e-3  # seconds per second by which two clocks may drift apart; quartz does a tenth of that
+PROBE = 1.0  # seconds between two looks whether those who wait for an outcome are still there
 FAREWELL = 0.2  # seconds; callers that are asleep between two requests never answer a DRAIN
 
 
@@ -49,6 +50,7 @@ class FrontDoor:
         self.greeted: dict[Link, _Session] = {}  # oldest first
         self.draining = False
         self.leaves_at: float | None = None
+        self.probes_at: float | None = None
         self.dropped = 0
         self._ready: dict[str, Any] = {"boot": boot, "credit": credit, "name": name, "role": role, "software": SOFTWARE}
         if idempotent:
@@ -59,13 +61,13 @@ class FrontDoor:
         self._status = status
 
     def receive(self, link: Link, message: Message, now: float) -> Steps | None:
-        """What to answer; None when the message is for the role behind the door (a REQUEST or a CANCEL of a caller)."""
+        """What to answer; None when it is for the role behind the door: a REQUEST, a CANCEL or a MORE of a caller."""
         kind = message.kind
         if isinstance(link, str) or link in self.greeted:
-            if kind is Kind.REQUEST or kind is Kind.CANCEL:
+            if kind is Kind.REQUEST or kind is Kind.CANCEL or kind is Kind.MORE:
                 return None
-        elif kind is Kind.CANCEL and self.draining:
-            return None  # who has said DRAINED may still give up what is here; a role cancels nobody else's
+        elif self.draining and (kind is Kind.CANCEL or kind is Kind.MORE):
+            return None  # who has said DRAINED still waits for what is here; a role lets nobody meddle with another's
         elif self._new_nonce is not None and kind is not Kind.HELLO:
             self.dropped += 1
             return []
@@ -107,6 +109,19 @@ class FrontDoor:
             return [(link, failure(error.call_id, error, not_started=True))]
         self.dropped += 1
         return []
+
+    def probe(self, waiting: Iterable[Link], now: float) -> Steps:
+        """Say something to each of `waiting`, if it is time to (`probes_at`): a caller's death shows only when it is
+        sent to, and a stream that waits for its reader sends nothing. What is said was not asked for: callers drop it.
+        """
+        if self.probes_at is None or now < self.probes_at:
+            return []
+        steps: Steps = []
+        for link in dict.fromkeys(waiting):
+            if not isinstance(link, str):
+                steps.append((link, self._details(Kind.STATUS, _UNASKED, {"name": self.name, "role": self.role})))
+        self.probes_at = now + PROBE if steps else None
+        return steps
 
     def drain(self, now: float) -> Steps:
         """Tell every caller to send no more, and give those who listen a moment to promise it."""
@@ -157,6 +172,9 @@ class FrontDoor:
         return []
 
     _answers = {Kind.HELLO: _hello, Kind.PING: _ping, Kind.DESCRIBE: _description, Kind.DRAINED: _goodbye}
+
+
+_UNASKED = Message(Kind.PING)
 
 
 class _Session:

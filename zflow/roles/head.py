@@ -44,8 +44,8 @@ class _Call:
     origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
     request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
     sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
-    given_up: whether its caller has cancelled it, so that it must not be sent again. neighbour: the replica that has
-    it; None while it waits here.
+    given_up: whether it must not be sent again, because its caller has cancelled it or has got a part of the answer.
+    neighbour: the replica that has it; None while it waits here.
     """
 
     __slots__ = (
@@ -127,6 +127,8 @@ class Head:
         kind = message.kind
         if kind is Kind.REPLY or kind is Kind.FAILURE:
             return self._outcome(neighbour, message, now)
+        if kind is Kind.PARTIAL:
+            return self._partial(neighbour, message)
         if kind is Kind.READY:
             return self._assign(now) if neighbour.accept(message) else []
         if kind is Kind.CHALLENGE:
@@ -183,7 +185,8 @@ class Head:
             return []
         peer = neighbour.link
         nonsense = ProtocolError(f"{peer} answered nonsense: {error}", node=self.node, peer=peer, maybe_executed=True)
-        return self._outcome(neighbour, failure(error.call_id, nonsense), now)
+        steps = self._outcome(neighbour, failure(error.call_id, nonsense), now)
+        return [(peer, Message(Kind.CANCEL, error.call_id)), *steps]  # it may have been a piece, with more to come
 
     def drain(self, now: float) -> Steps:
         return []
@@ -196,6 +199,8 @@ class Head:
     def _from_caller(self, origin: Link, message: Message, now: float) -> Steps:
         if message.kind is Kind.CANCEL:
             return self._cancel(origin, message.call_id)
+        if message.kind is Kind.MORE:
+            return self._more(origin, message)
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
@@ -238,10 +243,18 @@ class Head:
             call.given_up = True
             if call.request is not None:
                 call.request.parts = ()
+                call.request.extra.pop("partial", None)  # nor is any further piece of the answer
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
         self._forget(call)
         gone = Cancelled(f"{self.name}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
         return [(origin, failure(call_id, gone, not_started=not call.may_have_run))]
+
+    def _more(self, origin: Link, message: Message) -> Steps:
+        """The caller takes further PARTIALs."""
+        call = self._calls.get(message.call_id)
+        if call is None or call.origin != origin or call.neighbour is None:
+            return []
+        return [(call.neighbour.link, message)]
 
     def _caller_lost(self, link: Link) -> Steps:
         steps: Steps = []
@@ -297,6 +310,15 @@ class Head:
             steps.append((call.origin, message))
             self._forget(call)
         return steps + self._assign(now) if self._queue else steps
+
+    def _partial(self, neighbour: Neighbour, message: Message) -> Steps:
+        """A piece of the answer. From now on nobody else may answer: the caller would hear the beginning twice."""
+        call: _Call | None = neighbour.calls.get(message.call_id)
+        if call is None or call.origin is None or call.request is None or not call.request.extra.get("partial"):
+            self.dropped += 1
+            return []
+        call.given_up = True
+        return [(call.origin, message)]
 
     def _may_go_elsewhere(self, call: _Call, outcome: Message) -> bool:
         if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or call.given_up:

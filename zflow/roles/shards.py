@@ -1,6 +1,6 @@
 """Asks the shards of one node, each by a head of its own, and answers for all of them as one head would.
 
-Five rules:
+Six rules:
 
 1. A request goes to every shard or to exactly one, as the polling of its endpoint says: then to the one with the least
    to do, in turns among equals, so that what is indexed is spread evenly; one that nobody serves now comes last.
@@ -10,7 +10,9 @@ Five rules:
    only the failure of all does; else the answer names the shards that it lacks.
 4. Before the shards there may be an Executor that makes what they get, and behind them one that makes the answer of
    what they made: it sees each shard's documents as a branch of its own.
-5. Waiting, retries and deadlines are the heads' business. What one shard refused to begin may go to another, if one
+5. An answer in pieces is handed on as it comes if it is made in one place: by the Executor behind the shards, or by the
+   one shard that was asked. Pieces of several would be no answer: a document is whole when all shards have had it.
+6. Waiting, retries and deadlines are the heads' business. What one shard refused to begin may go to another, if one
    was to be asked anyhow.
 """
 
@@ -30,6 +32,7 @@ from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 _UP = "shards"  # the origin that the heads inside answer to
 _FOR_ALL_STAGES = ("node", "nodes")  # of the extra; the rest is about the documents as they came
+_OF_PIECES = ("partial", "items")
 _RETRYABLE = (Unavailable.code, ResourceExhausted.code)
 
 
@@ -57,7 +60,8 @@ class _Call:
 
     asked: the stops of the present stage; left: how many of them have no outcome; given: the payload and the extra that
     they were sent. answers, failures: the outcomes of those that have. tried: shards that refused it. results, extra:
-    of the answers so far. may_have_run: whether an endpoint has run for it, or may have.
+    of the answers so far. may_have_run: whether an endpoint has run for it, or may have. is_begun: whether a piece of
+    the answer was handed on.
     """
 
     __slots__ = (
@@ -73,6 +77,7 @@ class _Call:
         "results",
         "extra",
         "may_have_run",
+        "is_begun",
     )
 
     def __init__(self, origin: Link, request: Message, deadline: float | None) -> None:
@@ -88,6 +93,7 @@ class _Call:
         self.results: list[Part] = []
         self.extra: dict[str, Any] = {}
         self.may_have_run = False
+        self.is_begun = False
 
 
 class Shards:
@@ -137,6 +143,8 @@ class Shards:
             return self._follow(stop, stop.head.receive(link, message, now), now)
         if message.kind is Kind.CANCEL:
             return self._cancel(link, message.call_id, now)
+        if message.kind is Kind.MORE:
+            return self._more(link, message, now)
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
@@ -192,12 +200,14 @@ class Shards:
         call = self._calls[request.call_id] = _Call(origin, request, deadline)
         if self._before is None:
             return self._ask_shards(call, request.parts, now)
-        return self._ask([self._before], call, request.parts, self._extra(call, is_first=True, is_last=False), now)
+        return self._ask([self._before], call, request.parts, self._extra(call, is_first=True), now)
 
     def _ask_shards(self, call: _Call, parts: Sequence[Part], now: float) -> Steps:
-        extra = self._extra(call, is_first=self._before is None, is_last=self._after is None)
         asks_all = self._polls_all.get(call.request.endpoint, self._polls_all_others)
-        return self._ask(self._shards if asks_all else [self._whose_turn()], call, parts, extra, now)
+        asked = self._shards if asks_all else [self._whose_turn()]
+        in_pieces = self._after is None and len(asked) == 1
+        extra = self._extra(call, is_first=self._before is None, in_pieces=in_pieces)
+        return self._ask(asked, call, parts, extra, now)
 
     def _ask(
         self, stops: Sequence[_Stop], call: _Call, parts: Sequence[Part], extra: Mapping[str, Any], now: float
@@ -246,7 +256,8 @@ class Shards:
         if call is None:
             self.dropped += 1  # of a call that was given up
             return []
-        if message.kind is Kind.PARTIAL:  # only the last stage was told that it may
+        if message.kind is Kind.PARTIAL:  # only who makes the answer alone was told that it may
+            call.is_begun = call.may_have_run = True
             message.parts = [self._ours(part, stop.shard) for part in message.parts]
             return [(call.origin, message)]
         del stop.working[message.call_id]
@@ -272,7 +283,7 @@ class Shards:
         if self._after is None:
             return self._finish(call, [self._ours(part, stop.shard) for stop, part in made])
         branches = [_labelled(part, stop.head.name, stop.shard) for stop, part in made]
-        extra = self._extra(call, is_first=False, is_last=True)
+        extra = self._extra(call, in_pieces=True)
         return self._ask([self._after], call, _passed_on(call, branches), extra, now)
 
     def _finish(self, call: _Call, documents: list[Part]) -> Steps:
@@ -294,13 +305,20 @@ class Shards:
         return _labelled(part, self.node, shard) if part.kind == DOCUMENTS else part
 
     @staticmethod
-    def _extra(call: _Call, *, is_first: bool, is_last: bool) -> Mapping[str, Any]:
-        """What of the request's extra is for a stage. Only the last one's pieces can be handed on as they come."""
+    def _extra(call: _Call, *, is_first: bool = False, in_pieces: bool = False) -> Mapping[str, Any]:
+        """What of the request's extra is for a stage. in_pieces: whether what it makes is handed on as it comes."""
         given = call.request.extra
-        if is_first and is_last:
+        if is_first and (in_pieces or "partial" not in given):
             return given
-        wanted = [key for key in given if key in _FOR_ALL_STAGES or (is_last if key == "partial" else is_first)]
+        wanted = [key for key in given if key in _FOR_ALL_STAGES or (in_pieces if key in _OF_PIECES else is_first)]
         return {key: given[key] for key in wanted}
+
+    def _more(self, origin: Link, message: Message, now: float) -> Steps:
+        """The caller takes further pieces of the answer."""
+        call = self._calls.get(message.call_id)
+        if call is None or call.origin != origin or not call.is_begun:
+            return []
+        return call.asked[0].head.receive(_UP, message, now)
 
     # -- what fails --------------------------------------------------------------------------------------------------
 
@@ -321,7 +339,8 @@ class Shards:
         """The one shard that was asked has failed. If it is certain that it has not begun, another one may."""
         call.tried = (*call.tried, stop)
         extra = outcome.extra
-        if outcome.flags & NOT_STARTED and extra.get("code") in _RETRYABLE and not extra.get("final"):
+        may_be_tried = outcome.flags & NOT_STARTED and not call.is_begun and not extra.get("final")
+        if may_be_tried and extra.get("code") in _RETRYABLE:
             other = self._whose_turn(but=call.tried)
             if other not in call.tried and other.is_served and len(call.tried) <= RETRIES:
                 return self._ask([other], call, *call.given, now)

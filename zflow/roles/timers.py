@@ -16,9 +16,11 @@ _SWEEP = 1024
 
 
 class Settleable(Protocol):
-    """A call: its `request` becomes None once it is settled."""
+    """A call, or whatever else waits for a time."""
 
-    request: Message | None
+    @property
+    def request(self) -> Message | None:
+        """None once it is settled."""
 
 
 CallT = TypeVar("CallT", bound=Settleable)

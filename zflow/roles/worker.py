@@ -1,11 +1,14 @@
 """Serves one Executor: a short queue in front of the local link "executor", and its outcomes as answers.
 
-Two rules:
+Three rules:
 
 1. One call runs at a time, on the worker's own thread; between calls everything that waits at the door is read, so
-   that a cancel or a deadline still finds its call in the queue.
+   that a cancel or a deadline still finds its call in the queue. Calls of concurrent endpoints (`async def`) run
+   beside it, `concurrency` of them at once.
 2. A connection may have `credit` calls here, running or queued. What exceeds it, comes after a DRAIN or has run out
    of time is answered at once with a FAILURE that says it was not started.
+3. A call that runs and that nobody waits for any more (cancelled, out of time, its caller gone) is not stopped here:
+   the local link is told by a CANCEL, and ends the call as soon as user code lets it.
 """
 
 from __future__ import annotations
@@ -16,24 +19,33 @@ from typing import Any
 
 from zflow.errors import Cancelled, DeadlineExceeded, RemoteError, ResourceExhausted, Unavailable
 from zflow.roles.contract import EXECUTOR, Link, Steps, failure
-from zflow.roles.front_door import FrontDoor
+from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.timers import Timers
 from zflow.wire.header import Kind, Message
 
 
 class _Call:
-    """A request that is here. `request` is None once it is answered: a deadline far away must not keep its payload."""
+    """A request that is here. `request` is None once it is answered: a deadline far away must not keep its payload.
 
-    __slots__ = ("link", "call_id", "request")
+    is_concurrent: it may run beside others. is_running: the local link has it. is_late: its deadline passed meanwhile.
+    """
 
-    def __init__(self, link: Link, request: Message) -> None:
+    __slots__ = ("link", "call_id", "request", "is_concurrent", "is_running", "is_late")
+
+    def __init__(self, link: Link, request: Message, is_concurrent: bool) -> None:
         self.link = link
         self.call_id = request.call_id
         self.request: Message | None = request
+        self.is_concurrent = is_concurrent
+        self.is_running = False
+        self.is_late = False
 
 
 class Worker:
-    """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE."""
+    """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE.
+
+    is_concurrent: whether calls of an endpoint may run beside others; None where those of no endpoint may.
+    """
 
     def __init__(
         self,
@@ -43,6 +55,8 @@ class Worker:
         credit: int = 4,
         new_nonce: Callable[[], bytes] | None = None,
         idempotent: Sequence[str] = (),
+        is_concurrent: Callable[[str], bool] | None = None,
+        concurrency: int = 1,
         describe: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.name = name
@@ -56,8 +70,12 @@ class Worker:
             describe=describe,
             status=self._status,
         )
+        self._is_concurrent = is_concurrent
+        self._concurrency = concurrency
         self._queue: deque[_Call] = deque()
-        self._running: _Call | None = None
+        self._queue_of_concurrent: deque[_Call] = deque()
+        self._running: _Call | None = None  # the one that keeps others waiting
+        self._running_beside = 0
         self._deadlines: Timers[_Call] = Timers()
         self._calls: dict[bytes, _Call] = {}
         self._outstanding: dict[Link, int] = {}
@@ -68,45 +86,64 @@ class Worker:
 
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         if link == EXECUTOR:
-            return self._finished(message)
+            return self._heard_from_executor(message)
         answers = self.door.receive(link, message, now)
         if answers is not None:
             return answers
+        if message.kind is Kind.REQUEST:
+            return self._request(link, message, now)
         if message.kind is Kind.CANCEL:
-            return self._cancel(link, message.call_id)
-        return self._request(link, message, now)
+            return self._cancel(link, message)
+        return self._more(link, message)
 
     def opened(self, link: str, now: float) -> Steps:
         return []
 
     def lost(self, link: Link, reason: str, now: float) -> Steps:
-        """The caller is gone: its queued calls with it. A running one goes on; nobody will hear of it."""
+        """The caller is gone: its queued calls with it. A running one is told; nobody will hear how it ends."""
         self.door.forget(link)
-        for call in self._queue:
-            if call.link == link and call.request is not None:
+        if link not in self._outstanding:
+            return []
+        steps: Steps = []
+        for call in [call for call in self._calls.values() if call.link == link]:
+            if call.is_running:
+                steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
+            else:
                 self._forget(call)
-        return []
+        return steps
 
     def expire(self, now: float) -> Steps:
         self.door.expire(now)
-        steps: Steps = []
+        steps: Steps = self.door.probe(self._outstanding, now)
         if self._deadlines.next() is not None:
             for call in self._deadlines.due(now):
-                if call is not self._running:
+                if call.is_running:
+                    call.is_late = True
+                    steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
+                else:
                     steps.append(self._too_late(call))
         while self._queue and self._running is None:
             call = self._queue.popleft()
             if call.request is not None:
+                self._running = call
+                steps.append(self._start(call, call.request))
+        while self._queue_of_concurrent and self._running_beside < self._concurrency:
+            call = self._queue_of_concurrent.popleft()
+            if call.request is not None:
+                self._running_beside += 1
                 steps.append(self._start(call, call.request))
         return steps
 
     def next_deadline(self) -> float | None:
         if self._queue and self._running is None:
             return 0.0  # work can begin as soon as everything that waits at the door has been read
-        due, leaves_at = self._deadlines.next(), self.door.leaves_at
-        if due is None or leaves_at is None:
-            return leaves_at if due is None else due
-        return min(due, leaves_at)
+        if self._queue_of_concurrent and self._running_beside < self._concurrency:
+            return 0.0
+        due = self._deadlines.next()
+        for when in (self.door.leaves_at, self.door.probes_at):
+            if when is not None and (due is None or when < due):
+                due = when
+        return due
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:
         return self.door.malformed(link, error)
@@ -137,36 +174,54 @@ class Worker:
             )
             return [(link, failure(call_id, full, not_started=True))]
         message.extra["nodes"] = self.door.nodes(link)
-        call = _Call(link, message)
+        is_concurrent = self._is_concurrent is not None and self._is_concurrent(message.endpoint)
+        call = _Call(link, message, is_concurrent)
         self._calls[call_id] = call
         self._outstanding[link] = outstanding + 1
+        if self.door.probes_at is None and "partial" in message.extra:
+            self.door.probes_at = now + PROBE
         deadline = self.door.deadline(link, message, now)
         if deadline is not None:
             if deadline <= now:
                 return [self._too_late(call)]
             self._deadlines.add(deadline, call)
-        self._queue.append(call)  # even if nothing runs: what is read next may cancel it
+        # even if nothing runs: what is read next may cancel it
+        (self._queue_of_concurrent if is_concurrent else self._queue).append(call)
         return []
 
     def _start(self, call: _Call, request: Message) -> tuple[Link, Message]:
-        self._running = call
+        call.is_running = True
         return EXECUTOR, request
 
-    def _finished(self, outcome: Message) -> Steps:
-        call = self._running
-        if call is None or call.call_id != outcome.call_id:
-            raise AssertionError(f"{self.name}: the local link answered {outcome!r}, which nobody asked")
-        self._running = None
-        self._served += 1
-        self._forget(call)
-        return [(call.link, outcome)]
+    def _heard_from_executor(self, message: Message) -> Steps:
+        call = self._calls.get(message.call_id)
+        if call is None or not call.is_running:
+            raise AssertionError(f"{self.name}: the local link answered {message!r}, which nobody asked")
+        if message.kind is not Kind.PARTIAL:
+            if call is self._running:
+                self._running = None
+            else:
+                self._running_beside -= 1
+            self._served += 1
+            self._forget(call)
+            if call.is_late and message.extra.get("code") == Cancelled.code:
+                late = DeadlineExceeded(f"{self.name}: the deadline passed", peer=self.name, maybe_executed=True)
+                return [(call.link, failure(call.call_id, late))]
+        return [(call.link, message)]
 
-    def _cancel(self, link: Link, call_id: bytes) -> Steps:
-        call = self._calls.get(call_id)
-        if call is None or call.link != link or call is self._running:
+    def _cancel(self, link: Link, message: Message) -> Steps:
+        call = self._calls.get(message.call_id)
+        if call is None or call.link != link:
             return []
+        if call.is_running:
+            return [(EXECUTOR, message)]
         self._forget(call)
-        return [(link, failure(call_id, Cancelled("cancelled while it waited", peer=self.name), not_started=True))]
+        gone = Cancelled("cancelled while it waited", peer=self.name)
+        return [(link, failure(call.call_id, gone, not_started=True))]
+
+    def _more(self, link: Link, message: Message) -> Steps:
+        call = self._calls.get(message.call_id)
+        return [(EXECUTOR, message)] if call is not None and call.link == link and call.is_running else []
 
     def _too_late(self, call: _Call) -> tuple[Link, Message]:
         self._forget(call)
@@ -183,5 +238,5 @@ class Worker:
             del self._outstanding[call.link]
 
     def _status(self) -> dict[str, Any]:
-        running = self._running is not None
-        return {"inflight": int(running), "queued": len(self._calls) - running, "served": self._served}
+        running = self._running_beside + (self._running is not None)
+        return {"inflight": running, "queued": len(self._calls) - running, "served": self._served}

@@ -48,6 +48,7 @@ class Kind(IntEnum):
     STATUS = 12
     DESCRIBE = 13
     DESCRIPTION = 14
+    MORE = 15
 
 
 IDEMPOTENT = 1  # REQUEST: may run more than once
@@ -62,12 +63,12 @@ MAX_LABEL = 256
 MAX_BUDGET = 1 << 53  # microseconds; 285 years
 MAX_DEPTH = 8
 CALL_ID = 16
-_UNDERSTOOD = frozenset({"target"})  # must-understand keys ("!key") that this version understands
+_UNDERSTOOD = frozenset({"target", "when"})  # must-understand keys ("!key") that this version understands
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
-    **{"credit": int, "code": int, "sent": int, "nodes": list, "idempotent": list, "partial": bool, "final": bool},
-    "missing": dict,
+    **{"credit": int, "code": int, "sent": int, "items": int, "nodes": list, "idempotent": list, "missing": dict},
+    **dict.fromkeys(("partial", "final", "filtered"), bool),
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}
@@ -76,7 +77,7 @@ _PARTS_OF = {  # by number: an IntEnum is hashed in Python, on every look-up
     **dict.fromkeys((int(Kind.FAILURE), int(Kind.STATUS), int(Kind.DESCRIPTION)), (DETAILS,)),
     int(Kind.REQUEST): (DOCUMENTS, PARAMETERS),
 }
-_CALLED = frozenset(map(int, (Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL)))
+_CALLED = frozenset(map(int, (Kind.REQUEST, Kind.REPLY, Kind.PARTIAL, Kind.FAILURE, Kind.CANCEL, Kind.MORE)))
 _PROBE_FROM = 512  # bytes of a header from which its structure is proved complete before anything is built
 
 

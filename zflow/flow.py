@@ -205,7 +205,8 @@ class Flow(Asker):
             self._open = _Open(supervisor, self._new_lanes(*_way_in(plan, supervisor, directory)))
         if self._spec.insecure:
             self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
-        self._log.info("%s", ready_lines(self._spec.host, self.port))
+        scaled = {item.name: (item.shards, item.replicas) for item in self._spec.executors if item.is_scaled}
+        self._log.info("%s", ready_lines(self._spec.host, self.port, scaled=scaled))
         return self
 
     def close(self, grace: float = GRACE) -> None:

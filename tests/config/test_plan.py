@@ -7,7 +7,16 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from zflow.config.plan import GatewayPlan, NodePlan, Plan, ReplicaPlan, plan_flow, plan_gateway, plan_standalone
+from zflow.config.plan import (
+    GatewayPlan,
+    NodePlan,
+    Plan,
+    ReplicaPlan,
+    ShardingPlan,
+    plan_flow,
+    plan_gateway,
+    plan_standalone,
+)
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
@@ -16,6 +25,10 @@ from zflow.topology import Node, Topology
 
 class Given(Executor):
     """An Executor to be named."""
+
+
+class Other(Executor):
+    """Another one."""
 
 
 def flow(**options: Any) -> FlowSpec:
@@ -53,6 +66,32 @@ def test_replicas_are_multiplied_here() -> None:
     assert {worker.runtime_args["replicas"] for worker in plan.workers[:3]} == {3}
     assert [len(node.replicas) for node in plan.nodes] == [3, 1]
     assert plan.workers[0].description is plan.workers[2].description
+
+
+def test_shards_are_multiplied_with_replicas_and_each_knows_its_own() -> None:
+    plan = plan_flow(flow(workspace="ws").add(uses=Given, name="x", shards=2, replicas=2, allow_partial=True))
+    links = ["x/shard-0/rep-0", "x/shard-0/rep-1", "x/shard-1/rep-0", "x/shard-1/rep-1"]
+    assert [worker.name for worker in plan.workers] == links
+    assert [worker.runtime_args["name"] for worker in plan.workers] == links
+    assert [worker.runtime_args["shard_id"] for worker in plan.workers] == [0, 0, 1, 1]
+    assert [worker.runtime_args["replica_id"] for worker in plan.workers] == [0, 1, 0, 1]
+    assert {worker.runtime_args["shards"] for worker in plan.workers} == {2}
+    [node] = plan.nodes
+    assert [(replica.link, replica.shard) for replica in node.replicas] == list(zip(links, (0, 0, 1, 1)))
+    assert node.sharding == ShardingPlan(2, {"/search": "ALL", "/index": "ANY", "*": "ANY"}, allow_partial=True)
+
+
+def test_what_is_around_the_shards_is_one_process_each_with_nothing_of_theirs() -> None:
+    plan = plan_flow(flow().add(uses=Given, uses_with={"x": 1}, name="x", uses_before=Other, uses_after=Other))
+    before, after = (plan.workers[1], plan.workers[2])
+    assert [worker.name for worker in plan.workers] == ["x/rep-0", "x/uses-before/rep-0", "x/uses-after/rep-0"]
+    assert before.description.target is after.description.target is Other
+    assert before.description != plan.workers[0].description
+    assert {worker.node for worker in plan.workers} == {"x"}
+    sharding = plan.nodes[0].sharding
+    assert sharding is not None
+    assert (sharding.shards, sharding.before, sharding.after) == (1, "x/uses-before/rep-0", "x/uses-after/rep-0")
+    assert plan.nodes[0].replicas == (ReplicaPlan("x/rep-0"),)
 
 
 def test_the_executor_that_the_worker_will_build() -> None:
@@ -181,6 +220,7 @@ def test_a_gateway_alone_starts_nobody() -> None:
 
 
 def test_a_plan_travels() -> None:
-    plan = plan_flow(flow().add(uses=Given, replicas=2).add(host="h", port_in=1, external=True))
+    spec = flow().add(uses=Given, replicas=2, shards=2, uses_after=Other).add(host="h", port_in=1, external=True)
+    plan = plan_flow(spec)
     arrived = cloudpickle.loads(cloudpickle.dumps(plan))
     assert isinstance(arrived, Plan) and arrived == plan

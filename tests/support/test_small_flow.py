@@ -38,6 +38,15 @@ def test_each_node_has_as_many_workers_as_asked():
     assert set(flow.network.peers) == {CLIENT, GATEWAY, *flow.links()}
 
 
+def test_shards_have_workers_each_and_so_have_those_around_them():
+    flow = SmallFlow(["a", "b"], replicas={"b": 2}, shards={"b": 2}, sharding={"after": True})
+    links = [f"b/shard-{shard}/rep-{replica}" for shard in (0, 1) for replica in (0, 1)]
+    assert flow.links("b") == [*links, "b/uses-after/rep-0"]
+    call_id = flow.ask()
+    flow.network.run()
+    assert text_of(flow.outcome(call_id).parts) == "b(b(a(in))+b(a(in)))"
+
+
 def test_a_request_that_is_under_way_is_found_among_the_leftovers():
     flow = SmallFlow(["a"], takes=1.0)
     call_id = flow.ask()
@@ -111,6 +120,8 @@ class Story(NamedTuple):
 
     nodes: tuple[Node, ...]
     replicas: dict[str, int]
+    shards: dict[str, int]
+    sharding: dict[str, object]
     idempotent: frozenset[str]
     timeouts: dict[str, float]
     credit: int
@@ -146,6 +157,11 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(
         nodes=nodes,
         replicas={name: draw(st.integers(1, 3)) for name in names},
+        shards={name: draw(st.integers(1, 3)) for name in names if draw(st.integers(0, 2)) == 0},
+        sharding={
+            "polls_all": {"*": draw(st.booleans())},
+            **{option: draw(st.booleans()) for option in ("allow_partial", "before", "after")},
+        },
         idempotent=frozenset(name for name in names if draw(st.booleans())),
         timeouts={name: 1.5 for name in names if draw(st.integers(0, 5)) == 0},
         credit=draw(st.integers(1, 3)),
@@ -179,6 +195,8 @@ class Run:
             story.nodes,
             network=self.network,
             replicas=story.replicas,
+            shards=story.shards,
+            sharding=story.sharding,
             executor=self._execute,
             takes=self._takes,
             credit=story.credit,
@@ -276,16 +294,27 @@ class Run:
             network.restart(link, self.flow.new_worker(link))
 
 
-def expected_text(topology: Topology, text: str) -> str:
+def expected_text(topology: Topology, text: str, story: Story) -> str:
     """What `tell` makes of a request on its way through the graph."""
     made = {GATEWAY: text}
 
     def of(name: str) -> str:
         if name not in made:
-            made[name] = f"{name}({'+'.join(of(need) for need in topology.by_name[name].needs)})"
+            inputs = "+".join(of(need) for need in topology.by_name[name].needs)
+            for places in _stages(name, story):
+                inputs = "+".join([f"{name}({inputs})"] * places)
+            made[name] = inputs
         return made[name]
 
     return of(topology.last)
+
+
+def _stages(name: str, story: Story) -> list[int]:
+    """The stages of a node, and in how many places each is worked on at once."""
+    if name not in story.shards:
+        return [1]
+    around = {where: [1] if story.sharding[where] else [] for where in ("before", "after")}
+    return [*around["before"], story.shards[name] if story.sharding["polls_all"]["*"] else 1, *around["after"]]  # type: ignore[index]
 
 
 def check(run: Run) -> None:
@@ -297,7 +326,10 @@ def check(run: Run) -> None:
         took = asker.answered_at[asker.answers.index(outcome)] - at
         assert took <= (BOUND if asked.budget is None else asked.budget + 0.001), f"{outcome} took {took:g} s"
         if outcome.kind is Kind.REPLY:
-            assert text_of(outcome.parts) == expected_text(flow.topology, text)
+            if "missing" in outcome.extra:
+                assert run.story.sharding["allow_partial"]
+            else:
+                assert text_of(outcome.parts) == expected_text(flow.topology, text, run.story)
         else:
             assert outcome.kind is Kind.FAILURE
         if outcome.flags & NOT_STARTED:
@@ -305,7 +337,8 @@ def check(run: Run) -> None:
         if not asked.is_idempotent:
             attempts = Counter((begun.call_id, begun.node) for begun in run.begun if text in begun.text)
             for (_, node), count in attempts.items():
-                assert count <= 1 + (RETRIES if node in run.story.idempotent else 0), f"{node} ran {text} {count} times"
+                most = sum(_stages(node, run.story)) * (1 + (RETRIES if node in run.story.idempotent else 0))
+                assert count <= most, f"{node} ran {text} {count} times"
             assert len(attempts) == len({node for _, node in attempts}), f"{text} was walked twice: {attempts}"
     assert flow.leftovers() == {}
 

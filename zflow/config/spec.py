@@ -175,9 +175,14 @@ class ExecutorSpec:
         return spec
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether several processes of ours serve it."""
+        return self.shards > 1 or self.replicas > 1
+
+    @property
     def is_one_process(self) -> bool:
         """Whether nobody needs to spread requests over several processes."""
-        return self.shards == self.replicas == 1 and self.uses_before is None and self.uses_after is None
+        return not self.is_scaled and self.uses_before is None and self.uses_after is None
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from typing import Any
 from zflow.errors import Cancelled, InvalidRequest, RemoteError, ResourceExhausted, Unavailable
 from zflow.roles.contract import Link, Steps, failure
 from zflow.roles.head import RETRIES, Head
-from zflow.roles.liveness import READY, Neighbour
+from zflow.roles.liveness import GREETED, READY, Neighbour
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, excess
 from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
@@ -51,8 +51,8 @@ class _Stop:
 
     @property
     def is_served(self) -> bool:
-        """Whether a request could begin here now."""
-        return any(neighbour.state == READY for neighbour in self.head.neighbours)
+        """Whether a request could begin here, now or as soon as a greeting is answered."""
+        return any(neighbour.state in (READY, GREETED) for neighbour in self.head.neighbours)
 
 
 class _Call:
@@ -174,17 +174,15 @@ class Shards:
     def expire(self, now: float) -> Steps:
         steps: Steps = []
         for stop in self._stops:
-            if stop.working:  # who works on nothing waits for nothing
-                steps += self._follow(stop, stop.head.expire(now), now)
+            steps += self._follow(stop, stop.head.expire(now), now)
         return steps
 
     def next_deadline(self) -> float | None:
         due = None
         for stop in self._stops:
-            if stop.working:
-                when = stop.head.next_deadline()
-                if when is not None and (due is None or when < due):
-                    due = when
+            when = stop.head.next_deadline()
+            if when is not None and (due is None or when < due):
+                due = when
         return due
 
     def drain(self, now: float) -> Steps:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench.workloads import NAP_S, UPPER_TEXT
-from zflow import Document, DocumentArray, Executor, requests
+from bench.workloads import BATCH, NAP_S, PER_DOCUMENT_S, UPPER_TEXT
+from zflow import Document, DocumentArray, Executor, dynamic_batching, requests
 
 
 class Upper(Executor):
@@ -34,6 +34,16 @@ class Nap(Executor):
     @requests
     def nap(self, **_: object) -> None:
         time.sleep(NAP_S)
+
+
+class Model(Executor):
+    """Costs as much for a batch as for one, nearly; sets the text of each."""
+
+    @dynamic_batching(preferred_batch_size=BATCH, timeout=20)
+    @requests
+    def run(self, docs: DocumentArray, **_: object) -> None:
+        time.sleep(NAP_S + PER_DOCUMENT_S * len(docs))
+        docs.texts = [text.upper() for text in docs.texts]
 
 
 class Echo(Executor):

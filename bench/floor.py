@@ -29,7 +29,7 @@ import zmq
 import zmq.backend
 
 from bench.children import process
-from bench.workloads import NAP_S
+from bench.workloads import BATCH, NAP_S, PER_DOCUMENT_S
 
 Frames = list[Any]
 Receive = Callable[[Any], Frames]
@@ -190,6 +190,29 @@ def serve(address: str, work: str, style: str) -> None:
             send(socket, [*frames[: cut + 1], header(REPLY, fields[2], fields[3], sizes), *payload])
 
 
+def batch(address: str, style: str) -> None:
+    """A worker that does the work of up to `BATCH` questions in one go, of those that are there; then answers each."""
+    receive, send = STYLES[style]
+    with contextlib.suppress(zmq.Again), zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.linger = 0
+        socket.rcvtimeo = IDLE_MS
+        socket.bind(address)
+        _report(socket)
+        while True:
+            together = [receive(socket)]
+            while len(together) < BATCH and socket.poll(2):  # more may be on their way
+                together.append(receive(socket))
+            time.sleep(NAP_S + PER_DOCUMENT_S * len(together))
+            for frames in together:
+                cut = 1
+                while len(frames[cut]):
+                    cut += 1
+                fields = unpack(frames[cut + 1])
+                payload = upper_columns(frames[cut + 2 :])
+                sizes = [memoryview(frame).nbytes for frame in payload]
+                send(socket, [*frames[: cut + 1], header(REPLY, fields[2], fields[3], sizes), *payload])
+
+
 def stream(address: str, style: str) -> None:
     """A worker that answers with as many documents as it is asked for, a message each; nothing slows it down."""
     receive, send = STYLES[style]
@@ -271,7 +294,7 @@ def peers(*works: str, style: str, links: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _command(work: str, address: str, style: str) -> list[str]:
-    return ["stream", address, style] if work == "stream" else ["serve", address, work, style]
+    return [work, address, style] if work in ("stream", "batch") else ["serve", address, work, style]
 
 
 # -- the callers
@@ -398,11 +421,11 @@ def asking_two_branches(content: Text, style: str = "plain") -> Iterator[Ask]:
 
 @contextlib.contextmanager
 def asking_many(
-    content: Text, in_flight: int, links: Sequence[str], style: str = "plain"
+    content: Text, in_flight: int, links: Sequence[str], style: str = "plain", work: str = "upper_columns"
 ) -> Iterator[Callable[[int], object]]:
     """Give a function that asks `count` questions, `in_flight` at a time, each decoded (W2)."""
     with (
-        peers("upper_columns", style=style, links=links) as addresses,
+        peers(work, style=style, links=links) as addresses,
         contextlib.closing(Caller(addresses, style)) as caller,
     ):
         socket = caller.sockets[0]
@@ -469,5 +492,11 @@ def asking_for_items(links: Sequence[str], style: str = "plain") -> Iterator[Cal
 
 
 if __name__ == "__main__":
-    roles: dict[str, Callable[..., None]] = {"serve": serve, "stream": stream, "forward": forward, "fork": fork_workers}
+    roles: dict[str, Callable[..., None]] = {
+        "serve": serve,
+        "stream": stream,
+        "batch": batch,
+        "forward": forward,
+        "fork": fork_workers,
+    }
     roles[sys.argv[1]](*sys.argv[2:])

@@ -24,9 +24,9 @@ def _rated(opened: AbstractContextManager[AskMany], expected: str = UPPER_TEXT) 
 
 
 @contextlib.contextmanager
-def _client_through_gateway() -> Iterator[AskMany]:
+def _client_through_gateway(executor: str = "Upper") -> Iterator[AskMany]:
     # zflow is imported here so that the floor also runs where zflow does not.
-    from bench.executors import Upper
+    from bench import executors
     from zflow import Client, Document, Flow
 
     def ask(count: int) -> object:
@@ -36,7 +36,7 @@ def _client_through_gateway() -> Iterator[AskMany]:
             raise RuntimeError(f"{len(answer)} of {count} documents came back")
         return answer[-1].text
 
-    with Flow(quiet=True).add(uses=Upper) as flow, Client(port=flow.port) as client:
+    with Flow(quiet=True).add(uses=getattr(executors, executor)) as flow, Client(port=flow.port) as client:
         yield ask
 
 
@@ -78,8 +78,8 @@ def _bare_replicas(ahead: int) -> Side:
     return lambda: _rated(floor.asking_replicas(floor.Text(1), REPLICAS, ahead), TEXT)
 
 
-def _bare(style: str) -> Side:
-    return lambda: _rated(floor.asking_many(floor.Text(1), IN_FLIGHT, THROUGH_GATEWAY, style))
+def _bare(style: str, work: str = "upper_columns") -> Side:
+    return lambda: _rated(floor.asking_many(floor.Text(1), IN_FLIGHT, THROUGH_GATEWAY, style, work))
 
 
 def _bare_stream(style: str) -> Side:
@@ -97,6 +97,10 @@ SIDES: dict[str, dict[str, Side]] = {
         "one ahead": _bare_replicas(1),
         "four ahead": _bare_replicas(4),
         "zflow": lambda: _rated(_replicas_inline(), TEXT),
+    },
+    "batch-gateway": {
+        "floor": _bare("plain", "batch"),
+        "zflow": lambda: _rated(_client_through_gateway("Model")),
     },
     "stream-gateway": {
         "floor": _bare_stream("plain"),

@@ -16,6 +16,8 @@ MANY_DOCUMENTS = 1_000
 MEBIBYTE = 1 << 20
 REPLICAS = 4
 NAP_S = 0.005
+BATCH = 32
+PER_DOCUMENT_S = 0.0001
 CLIENTS = 16
 EXECUTORS_AT_ONCE = 20
 # The graphs: each Executor with what it needs.
@@ -69,6 +71,9 @@ CASES = {
              ratio=0.35, block=5),
         Case("W7-inline", "W7 requests per second, 4 replicas of a 5 ms sleep (ideal: 800), 16 in flight",
              "two in flight per replica", unit="/s", more_is_better=True, ratio=0.97, limit=740.0, block=400),
+        # The ideal is a model that never waits: 32 documents in 5 ms + 32 x 0.1 ms.
+        Case("batch-gateway", "documents per second, batched by 32 for a model of 5 ms + 0.1 ms each (ideal: 3902)",
+             "two in flight per batch; tcp then ipc", unit="/s", more_is_better=True, limit=3512.0, block=2_000),
         Case("W5-inline", "W5 three Executors in a row, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("W6-inline", "W6 two branches and a join, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("start-import", "import zflow", "import numpy", unit="ms", limit=60.0, ratio=0.56, block=1),

@@ -107,6 +107,7 @@ def test_serving_is_reached_from_the_executor_class(monkeypatch: pytest.MonkeyPa
         "uses_with": {"a": 1},
         "uses_metas": None,
         "uses_requests": None,
+        "uses_dynamic_batching": None,
         "stop_event": None,
         "port": 12345,
     }

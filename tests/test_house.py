@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 FLOORS = [
     ["errors", "version"],
     ["documents", "topology"],
-    ["executor", "endpoints", "importing", "loading", "wire", "config"],
+    ["executor", "endpoints", "batching", "importing", "loading", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],
@@ -75,6 +75,7 @@ PUBLIC = [
     "UnsupportedRequest",
     "ZflowError",
     "__version__",
+    "dynamic_batching",
     "requests",
 ]
 

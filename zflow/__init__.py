@@ -5,6 +5,7 @@ Write an `Executor` class with `@requests` methods, compose Executors into a `Fl
 
 from typing import Any
 
+from zflow.batching import dynamic_batching
 from zflow.client import Client
 from zflow.documents import Document, DocumentArray
 from zflow.errors import (
@@ -57,6 +58,7 @@ __all__ = [
     "UnsupportedRequest",
     "ZflowError",
     "__version__",
+    "dynamic_batching",
     "requests",
 ]
 

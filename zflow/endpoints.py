@@ -10,10 +10,12 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, NamedTuple, TypeVar, overload
 
+from zflow.batching import MARK, Batching, Table, merged
+from zflow.config.places import Place
 from zflow.errors import ConfigError, nearest
 
 DEFAULT = "/default"
@@ -82,7 +84,8 @@ class Endpoint:
     """One endpoint of an Executor.
 
     wants: which of docs, parameters, docs_matrix, docs_map and doc `function` takes. per_doc: it takes `doc`, so it is
-    called once for each Document. is_generator: it yields its answers.
+    called once for each Document. is_generator: it yields its answers. batching: how its requests are put together;
+    None: each is run alone.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Endpoint:
     is_async: bool
     is_generator: bool
     idempotent: bool
+    batching: Batching | None = None
 
 
 def _endpoint(name: str, function: Any, idempotent: bool) -> Endpoint:
@@ -135,11 +139,14 @@ def _wanted(function: Any) -> frozenset[str]:
     return (_PER_DOC if "doc" in named else _PASSED).union(named)
 
 
-def endpoints_of(cls: type, remapped: Mapping[str, str] | None = None) -> dict[str, Endpoint]:
+def endpoints_of(
+    cls: type, remapped: Mapping[str, str] | None = None, batching: Table | None = None
+) -> dict[str, Endpoint]:
     """What `cls` answers, by endpoint: its own decorated methods over inherited ones, then `remapped`.
 
     An override without a decorator answers where the method it overrides did; one with a decorator only where that
     says. remapped: endpoint -> name of a method, decorated or not, which leaves its former endpoints for these.
+    batching: options of dynamic batching by endpoint or method.
     """
     table: dict[str, str] = {}
     marks: dict[str, Mark] = {}
@@ -152,10 +159,11 @@ def endpoints_of(cls: type, remapped: Mapping[str, str] | None = None) -> dict[s
         moved = set(remapped.values())
         table = {on: method for on, method in table.items() if method not in moved}
         table.update(remapped)
-    return {
+    made = {
         on: _endpoint(on, _function(cls, method), marks[method].idempotent if method in marks else False)
         for on, method in table.items()
     }
+    return _with_batching(cls, made, table, batching or {})
 
 
 def _marked(owner: type) -> list[tuple[str, Mark]]:
@@ -176,3 +184,59 @@ def _function(cls: type, method: str) -> FunctionType:
         known = [name for name in dir(cls) if isinstance(getattr(cls, name, None), FunctionType) and name[0] != "_"]
         raise ConfigError(f"requests: {cls.__name__} has no method {method!r}: {nearest(method, known)}")
     return function
+
+
+def _with_batching(
+    cls: type, endpoints: dict[str, Endpoint], methods: Mapping[str, str], given: Table
+) -> dict[str, Endpoint]:
+    """The endpoints with what decorators and `given` say of their batching. Raises ConfigError, or TypeError where a
+    decorator asks for what the method cannot do."""
+    known = {*endpoints, *methods.values()}
+    for name in given:
+        if name not in known:
+            told = f"{cls.__name__} has no endpoint and no method with an endpoint {name!r}"
+            raise ConfigError(f"dynamic_batching: {told}: {nearest(name, known)}")
+    for on, method in methods.items():
+        options = {**given.get(method, {}), **given.get(on, {})}
+        marked = _batching_mark(cls, method)
+        is_given = method in given or on in given
+        if marked is None and not is_given:
+            continue
+        asked = merged(marked or Batching(), options, Place("dynamic_batching", (on,)))
+        if asked.use_dynamic_batching:
+            if problem := _why_not_batched(endpoints[on]):
+                function = endpoints[on].function.__qualname__
+                raise (ConfigError if is_given else TypeError)(f"{function}: dynamic batching {problem}")
+            endpoints[on] = replace(endpoints[on], batching=asked)
+    return endpoints
+
+
+def _batching_mark(cls: type, method: str) -> Batching | None:
+    """What the most derived decorated form of `method` says: an override without decorators is batched as before."""
+    for owner in cls.__mro__:
+        marks = getattr(vars(owner).get(method), "__dict__", {})
+        if MARK in marks or "_zflow_requests" in marks:
+            found: Batching | None = marks.get(MARK)
+            return found
+    return None
+
+
+def _why_not_batched(endpoint: Endpoint) -> str:
+    """Why the Documents of several requests cannot be given to this method at once; empty if they can."""
+    if endpoint.per_doc:
+        return "gives a method many Documents at once, and it takes one; let it take docs instead of doc"
+    if endpoint.is_generator:
+        return "needs all answers at once, and it yields them; remove one of the two"
+    if alone := sorted(_named(endpoint.function) & {"docs_matrix", "docs_map"}):
+        told = f"puts requests together, and {alone[0]} belongs to a single one"
+        return f"{told}; take docs, or switch it off with use_dynamic_batching=False"
+    if "docs" not in endpoint.wants:
+        return "puts the Documents of requests together, and it takes none; let it take docs"
+    return ""
+
+
+def _named(function: Any) -> set[str]:
+    """The arguments that `function`, or what it decorates, takes by name."""
+    named = set(inspect.signature(function, follow_wrapped=False).parameters)
+    inner = getattr(function, "__wrapped__", None)
+    return named if inner is None else named | _named(inner)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any, TypeVar
 
+from zflow.batching import Table, checked_batching
 from zflow.config import environment
 from zflow.config.places import Place, shown
 from zflow.endpoints import DEFAULT, Endpoint, endpoint_problem, endpoints_of, requests
@@ -28,6 +29,7 @@ __all__ = ["Endpoint", "Executor", "requests"]
 
 METAS = ("name", "description", "py_modules", "workspace")
 INJECTED = ("metas", "requests", "runtime_args")
+_OF_OURS = (*INJECTED, "dynamic_batching")  # arguments of __init__ that are none of the user's
 
 _PATH_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RUNTIME_ARGS: dict[str, Any] = {"replicas": 1, "shards": 1, "shard_id": None, "workspace": "", "py_modules": ""}
@@ -42,6 +44,7 @@ class _State:
     given: dict[str, Any] = field(default_factory=dict)  # the arguments of __init__, by name
     metas: dict[str, Any] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
+    batching: Table = field(default_factory=dict)
     workspace: str = ""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     reached: bool = False  # Executor.__init__ has got what a Flow injects
@@ -54,7 +57,8 @@ class Executor:
 
     metas: name, description, py_modules, workspace. requests: endpoint -> name of the method that shall answer it.
     runtime_args: what the Flow knows about this process (name, replicas, shards, shard_id, workspace, py_modules).
-    workspace: see the property. Raises TypeError for an argument that nobody takes, ConfigError for a wrong value.
+    workspace: see the property. dynamic_batching: endpoint or method -> options, as zflow.batching has them. Raises
+    TypeError for an argument that nobody takes, ConfigError for a wrong value.
 
     Attributes: `metas` and `runtime_args` are SimpleNamespaces; `requests` is a dict, endpoint -> function.
     """
@@ -84,6 +88,7 @@ class Executor:
         requests: Mapping[str, str] | None = None,
         runtime_args: Mapping[str, Any] | None = None,
         workspace: str | None = None,
+        dynamic_batching: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if "_zflow" not in vars(self):
@@ -96,6 +101,8 @@ class Executor:
         if requests is not None:
             state.requests = checked_requests(requests, Place(name, ("requests",)))
             _answer(self)
+        if dynamic_batching is not None:
+            batch(self, dynamic_batching)
         if runtime_args is not None:
             state.reached = True
             vars(self)["runtime_args"] = SimpleNamespace(**{**vars(self.runtime_args), **runtime_args})
@@ -153,6 +160,7 @@ class Executor:
         uses_with: Mapping[str, Any] | None = None,
         uses_metas: Mapping[str, Any] | None = None,
         uses_requests: Mapping[str, str] | None = None,
+        uses_dynamic_batching: Mapping[str, Any] | None = None,
         stop_event: Any = None,
         **options: Any,
     ) -> None:
@@ -166,13 +174,14 @@ class Executor:
             uses_with=uses_with,
             uses_metas=uses_metas,
             uses_requests=uses_requests,
+            uses_dynamic_batching=uses_dynamic_batching,
             stop_event=stop_event,
             **options,
         )
 
     def save_config(self, path: str | Path) -> None:
-        """Write a YAML file that `load_config` makes an equal Executor of: its class's name, the arguments, metas and
-        requests that were given. What only a Flow knows (`runtime_args`) is left out.
+        """Write a YAML file that `load_config` makes an equal Executor of: its class's name, the arguments, metas,
+        requests and dynamic_batching that were given. What only a Flow knows (`runtime_args`) is left out.
 
         Raises ConfigError for an argument that YAML cannot hold, naming it.
         """
@@ -189,6 +198,7 @@ class Executor:
         uses_with: Mapping[str, Any] | None = None,
         uses_metas: Mapping[str, Any] | None = None,
         uses_requests: Mapping[str, str] | None = None,
+        uses_dynamic_batching: Mapping[str, Any] | None = None,
         py_modules: str | Sequence[str] | None = None,
         runtime_args: Mapping[str, Any] | None = None,
     ) -> AnyExecutor:
@@ -204,6 +214,7 @@ class Executor:
             uses_with=uses_with,
             uses_metas=uses_metas,
             uses_requests=uses_requests,
+            uses_dynamic_batching=uses_dynamic_batching,
             py_modules=py_modules,
             context=context,
         )
@@ -273,7 +284,7 @@ def _given(cls: type[Executor], args: Sequence[Any], kwargs: Mapping[str, Any]) 
             given.update(bound[parameter.name])
         else:
             given["*" if parameter.kind is parameter.VAR_POSITIONAL else parameter.name] = bound[parameter.name]
-    return {name: value for name, value in given.items() if name not in INJECTED}
+    return {name: value for name, value in given.items() if name not in _OF_OURS}
 
 
 def _prepare(self: Executor, given: dict[str, Any]) -> None:
@@ -286,8 +297,14 @@ def _prepare(self: Executor, given: dict[str, Any]) -> None:
 
 def _answer(self: Executor) -> None:
     state = self._zflow
-    state.endpoints = endpoints_of(type(self), state.requests)
+    state.endpoints = endpoints_of(type(self), state.requests, state.batching)
     vars(self)["requests"] = {on: endpoint.function for on, endpoint in state.endpoints.items()}
+
+
+def batch(self: Executor, table: Any) -> None:
+    """Put requests together as `table` says (see zflow.batching). Raises ConfigError."""
+    self._zflow.batching = checked_batching(table, Place(type(self).__name__, ("dynamic_batching",)))
+    _answer(self)
 
 
 def _metas(given: Mapping[str, Any], class_name: str) -> SimpleNamespace:

@@ -87,6 +87,7 @@ class Flow(Asker):
         uses_with: Mapping[str, Any] | None = None,
         uses_metas: Mapping[str, Any] | None = None,
         uses_requests: Mapping[str, str] | None = None,
+        uses_dynamic_batching: Mapping[str, Any] | None = None,
         py_modules: str | Sequence[str] | None = None,
         workspace: str | Path | None = None,
         host: str | Sequence[str] | None = None,
@@ -115,7 +116,7 @@ class Flow(Asker):
 
         uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text or a dict; None passes documents
         through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a branch.
-        uses_with, uses_metas, uses_requests: win over what YAML says, key by key.
+        uses_with, uses_metas, uses_requests, uses_dynamic_batching: win over what YAML says, key by key.
 
         when: a condition as for `DocumentArray.find`, such as ``{'tags__kind': {'$eq': 'a'}}``. Documents that do not
         meet it are not given to this Executor, and do not go on from it: in a chain they are gone, so let branches with
@@ -133,9 +134,14 @@ class Flow(Asker):
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
 
-        host, port_in, external: an Executor
-        that runs already. timeout_ready: milliseconds. The other options, their defaults and what they
-        mean are listed by ``zflow executor --help``.
+        replicas, shards: how many processes serve it; replicas share the requests, shards the data. polling: whether a
+        request goes to 'ANY' one of the shards or to 'ALL', also by endpoint: ``{'/search': 'ALL', '*': 'ANY'}``, which
+        is how it is if nothing is said. What all make is put together by id, or by `uses_after`, which has it in its
+        `docs_map`, a branch for each shard. allow_partial: answer without shards that fail; `Response.missing` names
+        them.
+
+        host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
+        defaults and what they mean are listed by ``zflow executor --help``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
@@ -290,11 +296,18 @@ def serve(
     uses_with: Mapping[str, Any] | None = None,
     uses_metas: Mapping[str, Any] | None = None,
     uses_requests: Mapping[str, str] | None = None,
+    uses_dynamic_batching: Mapping[str, Any] | None = None,
     stop_event: StopEvent | None = None,
     **options: Any,
 ) -> None:
     """Serve `executor` behind a gateway until `stop_event`, Ctrl-C or SIGTERM; `options` are those of the Flow."""
-    flow = Flow(**options).add(uses=executor, uses_with=uses_with, uses_metas=uses_metas, uses_requests=uses_requests)
+    flow = Flow(**options).add(
+        uses=executor,
+        uses_with=uses_with,
+        uses_metas=uses_metas,
+        uses_requests=uses_requests,
+        uses_dynamic_batching=uses_dynamic_batching,
+    )
     with flow:
         flow.block(stop_event)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zflow.batching import Table, checked_batching, joined
 from zflow.config.definition import (
     Definition,
     Folder,
@@ -31,6 +32,7 @@ from zflow.executor import (
     INJECTED,
     Executor,
     accepts_injected,
+    batch,
     checked_metas,
     checked_requests,
     registered,
@@ -52,6 +54,7 @@ class ExecutorDescription:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     metas: Mapping[str, Any] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
+    batching: Table = field(default_factory=dict)
     py_modules: tuple[str, ...] = ()
     source: Path | None = None
     known: type[Executor] | None = None
@@ -79,12 +82,15 @@ class ExecutorDescription:
             "requests": dict(self.requests),
             "runtime_args": runtime_args,
         }
-        if not accepts_injected(cls):  # a dataclass, whose __init__ nobody wrote
-            return self._build_in_two_steps(cls, injected)
-        self._check_arguments(cls, {**self.arguments, **injected})
-        executor = cls(**self.arguments, **injected)
-        if not executor._zflow.reached:
-            raise TypeError(f"{cls.__name__}.__init__ must pass its **kwargs on: super().__init__(**kwargs)")
+        if accepts_injected(cls):
+            self._check_arguments(cls, {**self.arguments, **injected})
+            executor = cls(**self.arguments, **injected)
+            if not executor._zflow.reached:
+                raise TypeError(f"{cls.__name__}.__init__ must pass its **kwargs on: super().__init__(**kwargs)")
+        else:  # a dataclass, whose __init__ nobody wrote
+            executor = self._build_in_two_steps(cls, injected)
+        if self.batching:
+            batch(executor, self.batching)
         return executor
 
     def find_class(self) -> type[Executor]:
@@ -132,6 +138,7 @@ def describe(
     uses_with: Mapping[str, Any] | None = None,
     uses_metas: Mapping[str, Any] | None = None,
     uses_requests: Mapping[str, str] | None = None,
+    uses_dynamic_batching: Mapping[str, Any] | None = None,
     py_modules: str | Sequence[str] | None = None,
     folder: str | Path | None = None,
     context: Mapping[str, Any] | None = None,
@@ -161,6 +168,10 @@ def describe(
         arguments={**definition.get("with", {}), **checked_arguments(uses_with or {}, Place("uses_with"))},
         metas=metas,
         requests={**definition.get("requests", {}), **checked_requests(uses_requests or {}, Place("uses_requests"))},
+        batching=joined(
+            definition.get("dynamic_batching", {}),
+            checked_batching(uses_dynamic_batching or {}, Place("uses_dynamic_batching")),
+        ),
         py_modules=_without_main(modules, known),
         source=source,
         known=known if isinstance(target, str) else None,
@@ -214,5 +225,7 @@ def save(executor: Executor, path: Path) -> None:
         definition["metas"]["py_modules"] = names
     if state.requests:
         definition["requests"] = state.requests
+    if state.batching:
+        definition["dynamic_batching"] = state.batching
     text = dump(definition, place)
     path.write_text(text, encoding="utf-8")

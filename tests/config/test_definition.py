@@ -81,7 +81,12 @@ def test_a_definition_keeps_what_was_given_with_absolute_modules_in_one_place() 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"jtype": "A", "dynamic_batching": {}}, "flow.yml:3 uses.dynamic_batching: unknown key"),
+        ({"jtype": "A", "dynamic_batchin": {}}, "flow.yml:3 uses.dynamic_batchin: unknown key"),
+        (
+            {"jtype": "A", "dynamic_batching": {"/a": {"time": 1}}},
+            "flow.yml:3 uses.dynamic_batching['/a'].time: unknown",
+        ),
+        ({"jtype": "A", "with": {"dynamic_batching": {}}}, "dynamic_batching is no argument of your __init__"),
         ({"jtype": "builtins.dict"}, "flow.yml:3 uses.jtype: expected the bare name"),
         ({"jtype": ["A"]}, "uses.jtype: expected the bare name"),
         ({}, "uses.jtype: the definition names no class"),

@@ -20,6 +20,7 @@ from zflow.config.plan import (
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
+from zflow.loading import describe
 from zflow.topology import Node, Topology
 
 
@@ -82,11 +83,12 @@ def test_shards_are_multiplied_with_replicas_and_each_knows_its_own() -> None:
 
 
 def test_what_is_around_the_shards_is_one_process_each_with_nothing_of_theirs() -> None:
-    plan = plan_flow(flow().add(uses=Given, uses_with={"x": 1}, name="x", uses_before=Other, uses_after=Other))
+    of_its_class = {"uses_with": {"x": 1}, "uses_dynamic_batching": {"/": {"preferred_batch_size": 2}}}
+    plan = plan_flow(flow().add(uses=Given, **of_its_class, name="x", uses_before=Other, uses_after=Other))
     before, after = (plan.workers[1], plan.workers[2])
     assert [worker.name for worker in plan.workers] == ["x/rep-0", "x/uses-before/rep-0", "x/uses-after/rep-0"]
     assert before.description.target is after.description.target is Other
-    assert before.description != plan.workers[0].description
+    assert before.description == describe(Other)
     assert {worker.node for worker in plan.workers} == {"x"}
     sharding = plan.nodes[0].sharding
     assert sharding is not None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zflow.documents import Document
-from zflow.documents.columns import Columns, columns_of, of_child, rows_of
+from zflow.documents.columns import Columns, appended, columns_of, of_child, rows_of
 from zflow.errors import InvalidDocument
 
 
@@ -128,3 +128,34 @@ def test_an_empty_table_has_no_rows():
 def test_big_endian_rows_are_turned_round_alike():
     (group,) = columns_of([Document(tensor=np.array([1, 2], ">i4")) for _ in range(2)]).arrays["tensor"]
     assert group.code == "i4" and group.matrix().tolist() == [[1, 2], [1, 2]]
+
+
+def test_rows_between_two_places_share_the_memory_of_arrays():
+    table = columns_of([Document(id=str(number), embedding=np.full(2, number, "f4")) for number in range(5)])
+    part = table.between(1, 4)
+    assert part.ids == ["1", "2", "3"]
+    [group] = part.arrays["embedding"]
+    assert (group.rows, group.count) == (None, 3)
+    assert np.shares_memory(group.matrix(), table.arrays["embedding"][0].matrix())
+
+
+def test_rows_of_groups_are_counted_from_the_first_that_is_taken():
+    vectors = [[1.0], [1.0, 2.0], None, [3.0], [4.0, 5.0]]
+    table = columns_of([Document(embedding=vector) for vector in vectors])
+    part = table.between(1, 4)
+    assert [(list(group.rows), group.matrix().tolist()) for group in part.arrays["embedding"]] == [
+        ([2], [[3.0]]),
+        ([0], [[1.0, 2.0]]),
+    ]
+    assert table.between(2, 3).arrays == {"embedding": []}
+
+
+def test_tables_are_appended_with_missing_values_where_one_lacks_a_field():
+    first = columns_of([Document(id="a", text="A"), Document(id="b", chunks=[Document(id="c")])])
+    second = columns_of([Document(id="d", uri="u", embedding=[1.0])])
+    whole = appended([first, Columns([]), second])
+    assert whole.ids == ["a", "b", "d"]
+    assert whole.values == {"text": ["A", None, None], "uri": [None, None, "u"]}
+    counts, chunks = whole.nested["chunks"]
+    assert (counts, chunks.ids) == ([0, 1, 0], ["c"])
+    assert [None if array is None else array.tolist() for array in whole.array_column("embedding")] == [None, None, [1]]

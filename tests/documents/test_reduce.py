@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zflow.documents import Document, DocumentArray
-from zflow.documents.reduce import concatenate, reduce_all
+from zflow.documents.reduce import concatenate, divide, reduce_all
 
 
 def packed(documents):
@@ -113,3 +113,65 @@ def test_one_array_is_returned_as_it_is_and_none_gives_an_empty_one():
 
 def test_concatenation_reduces_nothing():
     assert concatenate(branches()).ids == ["a", "b"] * 3
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def assorted(start, count):
+    """Documents with every kind of column, missing values among them."""
+    return DocumentArray(
+        [
+            Document(
+                id=f"d{number}",
+                text=f"t{number}" if number % 2 else None,
+                tags={"n": number},
+                weight=number or None,
+                blob=bytes([number]) * (5000 if number % 3 == 0 else 5),
+                embedding=np.full(3, number, "f4"),
+                tensor=np.full((2, 2) if number % 2 else 3, number, "f8") if number % 4 else None,
+                chunks=[Document(id=f"c{number}.{child}", embedding=[child]) for child in range(number % 3)],
+            )
+            for number in range(start, start + count)
+        ]
+    )
+
+
+@pytest.mark.parametrize("form", [packed, unpacked])
+def test_arrays_that_are_concatenated_and_divided_are_what_they_were(form):
+    sizes = [3, 1, 0, 4, 2]
+    given = [form(assorted(sum(sizes[:at]), size)) for at, size in enumerate(sizes)]
+    whole = concatenate(given)
+    assert whole.is_packed == (form is packed)
+    assert whole == assorted(0, 10)
+    parts = divide(concatenate([form(array) for array in given]), sizes)
+    assert [part.is_packed for part in parts] == [form is packed] * 5
+    assert parts == [assorted(sum(sizes[:at]), size) for at, size in enumerate(sizes)]
+    assert [DocumentArray.from_bytes(part.to_bytes()) for part in parts] == parts
+
+
+def test_what_is_set_in_the_whole_is_found_in_its_parts_without_making_a_document():
+    whole = concatenate([packed(assorted(0, 2)), packed(assorted(2, 3))])
+    whole.embeddings = np.arange(10, dtype="f4").reshape(5, 2)
+    whole.texts = list("abcde")
+    first, second = divide(whole, [2, 3])
+    assert first.is_packed and second.is_packed
+    assert (first.texts, second.texts) == (["a", "b"], ["c", "d", "e"])
+    assert second.embeddings.tolist() == [[4, 5], [6, 7], [8, 9]]
+    assert second.embeddings.base is not None and np.shares_memory(second.embeddings, whole.embeddings)
+
+
+def test_arrays_of_one_shape_are_copied_once_and_others_grouped():
+    alike = [packed(DocumentArray([Document(embedding=np.full(3, number, "f4"))])) for number in range(4)]
+    whole = concatenate(alike)
+    assert whole.embeddings.tolist() == [[number] * 3 for number in range(4)] and whole.is_packed
+    odd = packed(DocumentArray([Document(embedding=np.zeros(2, "f4")), Document()]))
+    mixed = concatenate([*alike, odd])
+    assert mixed.is_packed
+    assert [None if array is None else array.shape for array in mixed.embeddings] == [(3,)] * 4 + [(2,), None]
+
+
+def test_one_array_is_divided_into_itself_and_nothing_into_nothing():
+    given = packed(assorted(0, 2))
+    assert divide(given, [2])[0] is given
+    assert divide(DocumentArray(), []) == []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from zflow.batching import dynamic_batching
 from zflow.config.plan import NodePlan, ReplicaPlan
+from zflow.documents import Document, DocumentArray
 from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
 from zflow.executor import Executor, requests
 from zflow.roles.contract import APPLICATION
 from zflow.topology import Node, Topology
+from zflow.wire.frames import DOCUMENTS, part
 from zflow.wire.header import IDEMPOTENT, Kind, Message
-from zflow.wire.payload import decode_map
+from zflow.wire.payload import decode_map, encode_documents
 
 ROUTE = (b"caller",)
 TOPOLOGY = Topology([Node("first", ("gateway",)), Node("second", ("first",))])
@@ -108,3 +111,75 @@ def test_what_the_plan_says_of_a_node_reaches_its_head():
 
 def test_only_external_replicas_have_an_address_from_the_beginning():
     assert external_addresses(NODES).all() == {"first/rep-1": "tcp://10.0.0.1:5", "second/rep-0": "tcp://10.0.0.2:6"}
+
+
+# -- dynamic batching --------------------------------------------------------------------------------------------------
+
+
+def batched(**options):
+    class Batched(Executor):
+        @dynamic_batching(**options)
+        @requests(on="/batched")
+        def batched(self, docs, **kwargs): ...
+
+        @requests(on="/alone")
+        def alone(self, docs, **kwargs): ...
+
+    return Batched()
+
+
+@pytest.mark.parametrize(
+    ("executor", "credit"),
+    [
+        (Executor(), 4),
+        (Endpoints(), 4),
+        (batched(), 64),
+        (batched(preferred_batch_size=8), 64),
+        (batched(preferred_batch_size=100), 200),
+        (batched(preferred_batch_size=1_000_000), 4096),
+        (batched(preferred_batch_size=100, use_dynamic_batching=False), 4),
+    ],
+)
+def test_one_connection_can_fill_a_batch_while_another_runs(executor, credit):
+    assert greeting(worker_role("a/rep-0", executor, bind="ipc:///x")).extra["credit"] == credit
+
+
+def asked_of(executor, on, count):
+    """What a worker of `executor` begins at once, and when it wakes next, after a request with so many documents."""
+    role = worker_role("a/rep-0", executor, bind="ipc:///x")
+    role.receive(ROUTE, Message(Kind.HELLO), 0.0)
+    documents = DocumentArray([Document(text="abc") for _ in range(count)])
+    parts = [part(DOCUMENTS, "gateway", encode_documents(documents))]
+    role.receive(ROUTE, Message(Kind.REQUEST, bytes(16), on, parts=parts), 0.0)
+    return len(role.expire(0.0)), role.next_deadline()
+
+
+@pytest.mark.parametrize(
+    ("options", "on", "count", "begun"),
+    [
+        ({"preferred_batch_size": 4, "timeout": 200}, "/batched", 3, (0, 0.2)),
+        ({"preferred_batch_size": 4, "timeout": 200}, "/batched", 4, (1, None)),
+        ({"preferred_batch_size": 4, "timeout": 200}, "/batched", 0, (1, None)),
+        ({"preferred_batch_size": 4, "timeout": 200}, "/alone", 1, (1, None)),
+        ({"preferred_batch_size": 4, "timeout": 200}, "/unknown", 1, (1, None)),
+        ({}, "/batched", 1000, (0, 10.0)),
+        ({"preferred_batch_size": 7, "custom_metric": lambda doc: len(doc.text)}, "/batched", 2, (0, 10.0)),
+        ({"preferred_batch_size": 7, "custom_metric": lambda doc: len(doc.text)}, "/batched", 3, (1, None)),
+    ],
+)
+def test_the_options_of_an_endpoint_become_the_rule_of_its_worker(options, on, count, begun):
+    assert asked_of(batched(**options), on, count) == begun
+
+
+def test_a_batched_default_method_batches_every_unknown_endpoint():
+    class Default(Executor):
+        @dynamic_batching(timeout=50)
+        @requests
+        def default(self, docs, **kwargs): ...
+
+        @requests(on="/alone")
+        def alone(self, docs, **kwargs): ...
+
+    assert asked_of(Default(), "/whatever", 1) == (0, 0.05)
+    assert asked_of(Default(), "", 1) == (0, 0.05)
+    assert asked_of(Default(), "/alone", 1) == (1, None)

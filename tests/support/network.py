@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from tests.support.clock import Clock
 from tests.support.executors import Crash, ExecutorFunction
 from zflow.errors import ProtocolError, UnsupportedRequest
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Route, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, Batch, Link, Role, Route, Steps
 from zflow.wire.header import Kind, Message, decode, encode
 
 Frames = list[Any]
@@ -141,7 +141,7 @@ class Network:
         executor: ExecutorFunction | None = None,
         takes: float | Callable[[Message], float] = 0.0,
     ) -> Peer:
-        """A new process. takes: seconds that the executor function keeps it busy, per request."""
+        """A new process. takes: seconds that the executor function keeps it busy, per request or batch of them."""
         peer = Peer(name, role, executor, takes if callable(takes) else lambda _: takes)
         self.peers[name] = peer
         for link in peer.ways_out:
@@ -405,7 +405,7 @@ class Network:
         if peer.is_busy or peer.executor is None:
             raise AssertionError(f"{peer!r} cannot run {request!r}")
         peer.is_busy = True
-        peer.executed.append(request.call_id)
+        peer.executed += [member.call_id for member in _members(request)]
         when = self.clock.now + peer.takes(request)
         heapq.heappush(self._events, (when, next(self._numbers), lambda: self._executed(peer, request)))
 
@@ -413,13 +413,18 @@ class Network:
         if not peer.is_alive or peer.executor is None:
             return
         try:
-            outcome = peer.executor(request)
+            outcomes = list(map(peer.executor, _members(request)))
         except Crash:
             return self.kill(peer.name)
         peer.is_busy = False
+        outcome = Batch(outcomes) if isinstance(request, Batch) else outcomes[0]
         self._carry(peer, peer.role.receive(EXECUTOR, outcome, self.clock.now))
         while peer.mailbox and not peer.is_busy:
             peer.mailbox.popleft()()
+
+
+def _members(request: Message) -> Sequence[Message]:
+    return request.members if isinstance(request, Batch) else [request]
 
 
 def _bytes(frames: Any) -> Frames:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tests.support.clock import Ids
 from tests.support.executors import ExecutorFunction, tell
 from tests.support.leftovers import leftovers
 from tests.support.network import Network, Peer
+from zflow.roles.batching import Batching
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.shards import Shards
@@ -25,8 +27,9 @@ class SmallFlow:
 
     replicas: per node, or per shard of it (1). shards: per node; sharding: how they are asked, and `before` and
     `after` where an Executor shall be around them. executor, takes: of every worker. head: further arguments of the
-    nodes' heads, by name of the node. demands_nonces: whether the front doors challenge strangers. inline: whether the
-    gateway's own process asks, as `Flow.post` does; then there is no client.
+    nodes' heads, by name of the node. batching: makes what the workers of a node batch with, by its name.
+    demands_nonces: whether the front doors challenge strangers. inline: whether the gateway's own process asks, as
+    `Flow.post` does; then there is no client.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SmallFlow:
         takes: float | Callable[[Message], float] = 0.0,
         credit: int = 4,
         head: Mapping[str, Mapping[str, object]] | None = None,
+        batching: Mapping[str, Callable[[], Batching[Any]]] | None = None,
         demands_nonces: bool = False,
         inline: bool = False,
     ) -> None:
@@ -53,6 +57,7 @@ class SmallFlow:
         self._shards = shards or {}
         self._sharding = dict(sharding or {})
         self._around = [where for where in ("before", "after") if self._sharding.pop(where, False)]
+        self._batching = batching or {}
         self._replicas = {node.name: (replicas or {}).get(node.name, 1) for node in self.topology.nodes}
         for link in self.links():
             self.network.add(link, self.new_worker(link), executor=executor, takes=takes)
@@ -80,7 +85,9 @@ class SmallFlow:
 
     def new_worker(self, link: str) -> Worker:
         """A worker role of a fresh incarnation."""
-        return Worker(link, boot=self.ids(), credit=self._credit, new_nonce=self._new_nonce)
+        new_batching = self._batching.get(link.partition("/")[0])
+        batching = new_batching() if new_batching is not None else None
+        return Worker(link, boot=self.ids(), credit=self._credit, new_nonce=self._new_nonce, batching=batching)
 
     def new_gateway(self) -> Gateway:
         """A gateway role of a fresh incarnation, with a head per node."""

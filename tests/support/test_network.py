@@ -10,7 +10,7 @@ import pytest
 from tests.support.executors import crash, echo
 from tests.support.network import Network, Peer
 from zflow.errors import RemoteError
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, Batch, Link, Steps
 from zflow.wire.header import Kind, Message
 
 SERVER = "server"
@@ -117,6 +117,15 @@ def test_a_question_goes_to_the_executor_and_comes_back(network):
         ("asker", SERVER, Kind.REQUEST),
         (SERVER, "asker", Kind.REPLY),
     ]
+
+
+def test_a_batch_runs_as_one_and_each_of_it_is_answered(network):
+    role = Diary()
+    network.add(SERVER, role, executor=echo, takes=1.0)
+    network._carry(network.peers[SERVER], [(EXECUTOR, Batch([question(1), question(2)]))])
+    network.run()
+    assert network.peers[SERVER].executed == [call(1), call(2)]
+    assert role.numbers() == [0]  # one Batch of both outcomes, without a call id of its own
 
 
 def test_what_is_said_while_a_connection_is_being_made_waits_for_it(network):

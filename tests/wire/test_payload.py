@@ -17,7 +17,7 @@ from zflow.documents import Document, DocumentArray
 from zflow.documents.arrays import ITEM_SIZES
 from zflow.documents.limits import INLINE
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
-from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
+from zflow.wire.payload import count_documents, decode_documents, decode_map, encode_documents, encode_map
 
 # -- golden bytes: body and outside buffers as another implementation would write them, and what they mean -------------
 
@@ -403,3 +403,10 @@ def test_the_map_is_called_what_it_is():
 def test_a_map_is_due(wrong):
     with pytest.raises(InvalidRequest, match="a map"):
         encode_map(wrong)
+
+
+def test_documents_are_counted_in_what_was_encoded():
+    for number in (0, 1, 20_000):
+        assert count_documents(encode_documents(DocumentArray.empty(number))) == number
+    with pytest.raises(ProtocolError):
+        count_documents([b"\xc1"])

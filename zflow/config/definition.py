@@ -1,9 +1,10 @@
 """What `uses` may be, brought into one form: None, a class, a bare class name, ``package.module:Class``, the absolute
 path of a YAML file, or a definition.
 
-A definition is a dict with jtype, with, metas, requests, py_modules and workspace. Its paths become absolute here, as
-soon as the description is read, so that neither a later change of directory nor saving it elsewhere changes what they
-mean. A YAML file may only name modules in its own folder and below; Python and the command line may name any.
+A definition is a dict with jtype, with, metas, requests, dynamic_batching, py_modules and workspace. Its paths become
+absolute here, as soon as the description is read, so that neither a later change of directory nor saving it elsewhere
+changes what they mean. A YAML file may only name modules in its own folder and below; Python and the command line may
+name any.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zflow.batching import checked_batching
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import parse
 from zflow.errors import nearest
@@ -24,8 +26,8 @@ from zflow.importing import is_dotted
 Definition = dict[str, Any]
 Uses = None | type[Executor] | str | Definition
 
-KEYS = ("jtype", "with", "metas", "requests", "py_modules", "workspace")
-_OWN_KEYS = ("metas", "requests", "runtime_args")  # what `with` must not give to __init__
+KEYS = ("jtype", "with", "metas", "requests", "dynamic_batching", "py_modules", "workspace")
+_OWN_KEYS = ("metas", "requests", "runtime_args", "dynamic_batching")  # what `with` must not give to __init__
 _SUFFIXES = (".yml", ".yaml", ".jaml", ".json")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -116,6 +118,8 @@ def checked_definition(given: Any, folder: Folder, place: Place) -> Definition:
         definition["metas"] = metas
     if requests := _checked_part(checked_requests, given, "requests", place):
         definition["requests"] = requests
+    if batching := _checked_part(checked_batching, given, "dynamic_batching", place):
+        definition["dynamic_batching"] = batching
     return definition
 
 

@@ -17,6 +17,9 @@ from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
 from zflow.topology import GATEWAY, Topology
 
+_NOTHING_OF_ITS_CLASS: dict[str, Any] = {
+    name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
+}
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
@@ -149,7 +152,7 @@ def _workers(spec: ExecutorSpec, bind: str | None) -> Iterator[WorkerPlan]:
             yield _worker(spec, link, description, bind, replica, shard)
     for link, uses in ((_link_before(spec), spec.uses_before), (_link_after(spec), spec.uses_after)):
         if link:
-            around = replace(spec, uses=uses, uses_with={}, uses_metas={}, uses_requests={}, replicas=1, shards=1)
+            around = replace(spec, uses=uses, **_NOTHING_OF_ITS_CLASS, replicas=1, shards=1)
             yield _worker(around, link, _description(around), None)
 
 
@@ -231,6 +234,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_with=spec.uses_with,
             uses_metas=spec.uses_metas,
             uses_requests=spec.uses_requests,
+            uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
         )
     except ConfigError as error:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from zflow.batching import checked_batching
 from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
 from zflow.config.kinds import (
     FLAG,
@@ -49,6 +50,7 @@ _USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _
 _ARGUMENTS = Kind("KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True)
 _METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True)
 _REQUESTS = Kind("/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True)
+_BATCHING = Kind("/ENDPOINT|METHOD=JSON", lambda value: checked_batching(value, _HERE), read_mapping, many=True)
 _MODULES = Kind("FILE|MODULE", lambda value: checked_modules(value, Folder.current(), _HERE), str, many=True)
 _WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping)
 _LATE = one_of(FAIL, SKIP)
@@ -70,6 +72,12 @@ class ExecutorSpec:
         _METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML"
     )
     uses_requests: dict[str, str] = option(_REQUESTS, {}, "endpoint -> method; win over `requests` in YAML")
+    uses_dynamic_batching: dict[str, dict[str, Any]] = option(
+        _BATCHING,
+        {},
+        "endpoint or method -> preferred_batch_size, timeout (ms), flush_all: run waiting requests as one; wins over "
+        "`dynamic_batching` in YAML and over the decorator",
+    )
     py_modules: tuple[str, ...] = option(_MODULES, (), "files or modules to import before the class is looked up")
     workspace: str = option(_FOLDER, "", "folder in which each Executor has its own", inherited=True)
     needs: tuple[str, ...] = option(
@@ -200,8 +208,8 @@ def _checked_condition(value: Any) -> dict[str, Any]:
 
 
 _OF_A_PROCESS = (  # options that say how to start one
-    *("uses", "uses_with", "uses_metas", "uses_requests", "py_modules", "workspace", "replicas", "env"),
-    *("max_concurrency", "timeout_ready", "start_method"),
+    *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
+    *("workspace", "replicas", "env", "max_concurrency", "timeout_ready", "start_method"),
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 

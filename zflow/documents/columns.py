@@ -7,13 +7,23 @@ read, set and sent again without making one.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, repeat
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zflow.documents.arrays import Buffer, as_array, bytes_of, code_of, is_ndarray, matrix_of, rows_of_matrix, stack
+from zflow.documents.arrays import (
+    Buffer,
+    as_array,
+    bytes_of,
+    code_of,
+    concatenated,
+    is_ndarray,
+    matrix_of,
+    rows_of_matrix,
+    stack,
+)
 from zflow.documents.document import Document
 from zflow.documents.fields import ARRAYS, FIELDS, NESTED, NestedField
 from zflow.documents.limits import MAX_NESTING
@@ -64,6 +74,14 @@ class ArrayGroup:
             return self._data
         return bytes_of(self._matrix)
 
+    def between(self, start: int, stop: int) -> ArrayGroup:
+        """The arrays of the rows from `start` to before `stop`, as views, counted from `start`."""
+        if self.rows is None:
+            return ArrayGroup.of_matrix(None, self.matrix()[start:stop])
+        first, last = bisect_left(self.rows, start), bisect_left(self.rows, stop)
+        rows = [row - start for row in self.rows[first:last]]
+        return ArrayGroup.of_matrix(None if len(rows) == stop - start else rows, self.matrix()[first:last])
+
     def arrays(self) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
         """(row, array) for each row of the group."""
         return zip(range(self.count) if self.rows is None else self.rows, rows_of_matrix(self.matrix()))
@@ -109,6 +127,49 @@ class Columns:
             inner = chain.from_iterable(range(ends[row] - counts[row], ends[row]) for row in rows)
             taken.nested[name] = [counts[row] for row in rows], table.take(list(inner))
         return taken
+
+    def between(self, start: int, stop: int) -> Columns:
+        """The table of the rows from `start` to before `stop`. Arrays are views of these, other values shared."""
+        part = Columns(self.ids[start:stop])
+        for name, column in self.values.items():
+            part.values[name] = column[start:stop]
+        for name, groups in self.arrays.items():
+            inside = [group.between(start, stop) for group in groups]
+            part.arrays[name] = [group for group in inside if group.count]
+        for name, (counts, table) in self.nested.items():
+            first, mine = sum(counts[:start]), counts[start:stop]
+            part.nested[name] = mine, table.between(first, first + sum(mine))
+        return part
+
+
+def appended(tables: Sequence[Columns]) -> Columns:
+    """The rows of all tables, one table after the other. Arrays are copied, other values shared."""
+    whole = Columns(list(chain.from_iterable(table.ids for table in tables)))
+    for name in _names(table.values for table in tables):
+        whole.values[name] = list(
+            chain.from_iterable(table.values.get(name) or [None] * table.count for table in tables)
+        )
+    for name in _names(table.arrays for table in tables):
+        whole.arrays[name] = _appended_arrays(name, tables)
+    for name in _names(table.nested for table in tables):
+        inner = [table.nested.get(name) or ([0] * table.count, Columns([])) for table in tables]
+        counts = list(chain.from_iterable(counts for counts, _ in inner))
+        whole.nested[name] = counts, appended([table for _, table in inner])
+    return whole
+
+
+def _names(fields: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    return dict.fromkeys(chain.from_iterable(fields))
+
+
+def _appended_arrays(name: str, tables: Sequence[Columns]) -> list[ArrayGroup]:
+    """One copy where each table has one matrix and all are alike: the usual case, without an object for each row."""
+    groups: list[list[ArrayGroup]] = [table.arrays.get(name, []) for table in tables if table.count]
+    if all(len(mine) == 1 and mine[0].rows is None for mine in groups):
+        alike = {(mine[0].code, tuple(mine[0].shape)) for mine in groups}
+        if len(alike) == 1:
+            return [ArrayGroup.of_matrix(None, concatenated([mine[0].matrix() for mine in groups]))]
+    return grouped(name, list(chain.from_iterable(table.array_column(name) for table in tables)))
 
 
 class Stacked(NamedTuple):

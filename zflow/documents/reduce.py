@@ -1,4 +1,5 @@
-"""Several DocumentArrays become one: the branches at a join, the answers of shards. Done by whoever decodes them.
+"""Several DocumentArrays become one: the branches at a join, the answers of shards, the requests of a batch (which is
+divided again). Done by whoever decodes them.
 
 Documents are the same when their ids are. Of each field the left-most value that is not empty wins; chunks and matches
 are reduced in the same way; what the arrays before did not have is appended. The arrays given stay as they are: the
@@ -8,10 +9,10 @@ result has Documents and containers of its own, and shares with them only texts,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
-from zflow.documents.columns import Columns, grouped
+from zflow.documents.columns import Columns, appended, grouped
 from zflow.documents.document import Document, is_given
 from zflow.documents.fields import NESTED, NestedField
 
@@ -35,9 +36,30 @@ def reduce_all(arrays: Iterable[DocumentArray]) -> DocumentArray:
 
 
 def concatenate(arrays: Iterable[DocumentArray]) -> DocumentArray:
-    """The Documents of all arrays one after the other, none reduced. A single array is returned as it is."""
+    """The Documents of all arrays one after the other, none reduced. A single array is returned as it is.
+
+    Packed ones give a packed one, whose Documents are its own.
+    """
     given = list(arrays)
-    return given[0] if len(given) == 1 else NestedField.array_type(chain.from_iterable(given))
+    if len(given) == 1:
+        return given[0]
+    tables = [array._columns for array in given if array._columns is not None]
+    if given and len(tables) == len(given):
+        return NestedField.array_type._of_columns(appended(tables))
+    return NestedField.array_type(chain.from_iterable(given))
+
+
+def divide(documents: DocumentArray, sizes: Sequence[int]) -> list[DocumentArray]:
+    """`documents` as arrays of so many Documents each, in their order; packed ones if it is packed."""
+    if len(sizes) == 1:
+        return [documents]
+    kind = NestedField.array_type
+    bounds = [(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
+    columns = documents._columns
+    if columns is not None:
+        return [kind._of_columns(columns.between(start, end)) for start, end in bounds]
+    rows = documents._list()
+    return [kind._of_rows(rows[start:end]) for start, end in bounds]
 
 
 def merge_into(rows: list[Document], documents: Iterable[Document]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from zflow.config.plan import NodePlan
 from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
+from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
+from zflow.roles.batching import Batching, Rule
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.shards import Shards
@@ -20,6 +23,7 @@ from zflow.topology import Topology
 from zflow.wire.header import Message
 
 CREDIT = 4  # requests of one connection that wait in front of the one that runs: they must not wait for the network
+_CREDIT_OF_BATCHES = 64, 4096
 
 
 def gateway_role(
@@ -87,30 +91,29 @@ def worker_role(
 
     max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
     """
-    endpoints = [
-        {"name": on, "idempotent": idempotent or endpoint.idempotent}
-        for on, endpoint in Executor.endpoints(executor).items()  # of the base class: users may use the name
-    ]
+    answered = Executor.endpoints(executor)  # of the base class: users may use the name
+    endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
     repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
     if idempotent or len(repeatable) == len(endpoints) > 0:
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
-    is_asynchronous = any(endpoint.is_async for endpoint in Executor.endpoints(executor).values())
+    is_asynchronous = any(map(_runs_beside, answered.values()))
     return Worker(
         name,
         boot=new_id(),
-        credit=max(CREDIT, max_concurrency) if is_asynchronous else CREDIT,
+        credit=max(_credit(answered), max_concurrency if is_asynchronous else 0),
         new_nonce=_nonces(bind),
         idempotent=repeatable,
-        is_concurrent=partial(_is_async, executor) if is_asynchronous else None,
+        is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
         concurrency=max_concurrency,
+        batching=_batching(answered),
         describe=lambda: description,
     )
 
 
-def _is_async(executor: Executor, on: str) -> bool:
-    endpoint = Executor.endpoint(executor, on)
-    return endpoint is not None and endpoint.is_async
+def _runs_beside(endpoint: Endpoint | None) -> bool:
+    """Whether calls of it may run while others do. Batches of an endpoint follow each other, whatever it awaits."""
+    return endpoint is not None and endpoint.is_async and endpoint.batching is None
 
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
@@ -118,6 +121,32 @@ def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
     return Directory(
         {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
     )
+
+
+def _batching(endpoints: Mapping[str, Endpoint]) -> Batching[Any] | None:
+    """Where requests wait for company; None where no endpoint wants that."""
+    rules = {on: _rule(endpoint) for on, endpoint in endpoints.items() if endpoint.batching is not None}
+    alone = [on for on in endpoints if on not in rules]
+    return Batching(rules, default=rules.get(DEFAULT), alone=alone) if rules else None
+
+
+def _rule(endpoint: Endpoint) -> Rule:
+    asked = endpoint.batching
+    assert asked is not None
+    size = asked.preferred_batch_size or math.inf
+    rule = Rule(endpoint.name, size=size, timeout=asked.timeout / 1000, flush_all=asked.flush_all)
+    if asked.metric is not None:
+        from zflow.drivers.batch_code import weigh_by  # user code is no caller's business
+
+        rule.weigh = weigh_by(asked.metric, size)
+    return rule
+
+
+def _credit(endpoints: Mapping[str, Endpoint]) -> int:
+    """What one connection may have outstanding. A gateway is one: by it alone a batch must fill while another runs."""
+    sizes = [item.batching.preferred_batch_size or 0 for item in endpoints.values() if item.batching is not None]
+    least, most = _CREDIT_OF_BATCHES
+    return min(most, max(least, 2 * max(sizes))) if sizes else CREDIT
 
 
 def _nonces(bind: str) -> Callable[[], bytes] | None:

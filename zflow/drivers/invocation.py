@@ -78,12 +78,7 @@ class Call:
     def docs(self) -> DocumentArray:
         """The documents of all branches: reduced by id, unless the request says otherwise."""
         if self._docs is None:
-            if len(self.docs_matrix) == 1:
-                self._docs = self.docs_matrix[0]
-            elif self._request.flags & NO_REDUCE:
-                self._docs = concatenate(self.docs_matrix)
-            else:
-                self._docs = reduce_all(self.docs_matrix)
+            self._docs = _joined(self.docs_matrix, self._request.flags)
         return self._docs
 
     def arguments(self) -> dict[str, Any]:
@@ -111,7 +106,7 @@ class Call:
         if isinstance(returned, (list, tuple)) and all(isinstance(item, Document) for item in returned):
             return DocumentArray(returned), None
         raise TypeError(
-            f"{self._who} returned {type(returned).__name__}; "
+            f"{self.who} returned {type(returned).__name__}; "
             "return a DocumentArray, a Document, a dict of results, or None to keep the documents as they are"
         )
 
@@ -120,7 +115,7 @@ class Call:
         made, results = self.made_of(returned, DocumentArray([document]))
         if results is not None:
             raise TypeError(
-                f"{self._who} returned a dict for one Document; "
+                f"{self.who} returned a dict for one Document; "
                 "results belong to whole requests: take `docs`, or write into the Document's tags"
             )
         return made
@@ -140,7 +135,8 @@ class Call:
         return concatenate(documents), results or None
 
     @property
-    def _who(self) -> str:
+    def who(self) -> str:
+        """The method, for errors."""
         return f"{self.endpoint.function.__qualname__} (endpoint {self.endpoint.name})"
 
     # -- as messages -------------------------------------------------------------------------------------------------
@@ -226,6 +222,18 @@ def _branches(request: Message) -> tuple[dict[str, DocumentArray], bool]:
     # shards of one node are one branch
     branches = {label: arrays[0] if len(arrays) == 1 else reduce_all(arrays) for label, arrays in groups.items()}
     return branches, sieve is not None and sieve.has_kept_all_back
+
+
+def documents_of(request: Message) -> DocumentArray:
+    """The documents that `request` gives to a method. Raises what `Call` does."""
+    branches, _ = _branches(request)
+    return _joined(list(branches.values()), request.flags)
+
+
+def _joined(branches: list[DocumentArray], flags: int) -> DocumentArray:
+    if len(branches) == 1:
+        return branches[0]
+    return concatenate(branches) if flags & NO_REDUCE else reduce_all(branches)
 
 
 def _users_frames(error: BaseException) -> Any:

@@ -98,7 +98,7 @@ class UserCode:
     # -- a call ------------------------------------------------------------------------------------------------------
 
     def _begin(self, request: Message) -> Message | None:
-        node = str(request.extra.get("node") or self._name.partition("/")[0])
+        node = self._node(request)
         try:
             endpoint = Executor.endpoint(self._executor, request.endpoint)  # users may use the name
             if endpoint is None:
@@ -107,8 +107,7 @@ class UserCode:
             if call.is_for_others:
                 return pass_through(request)
         except (ProtocolError, InvalidDocument, InvalidRequest) as error:
-            invalid = InvalidRequest(f"{node}: {error}", node=node, peer=self._name)
-            return failure(request.call_id, invalid, not_started=True)
+            return self._unreadable(request, node, error)
         if endpoint.is_async:
             self._event_loop().begin(call)
             return None
@@ -125,6 +124,13 @@ class UserCode:
             return failure(request.call_id, call.error(error))
         finally:
             self._running = b""
+
+    def _node(self, request: Message) -> str:
+        return str(request.extra.get("node") or self._name.partition("/")[0])
+
+    def _unreadable(self, request: Message, node: str, error: Exception) -> Message:
+        invalid = InvalidRequest(f"{node}: {error}", node=node, peer=self._name)
+        return failure(request.call_id, invalid, not_started=True)
 
     def _run(self, call: Call) -> Made:
         if not call.endpoint.per_doc:

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from zflow.config.plan import GatewayPlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.user_code import UserCode
@@ -111,7 +112,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     # First the Executor, then the sockets: what its __init__ forks must not inherit them.
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
-    user_code = UserCode(executor, name=plan.name, report=log.failure)
+    user_code = local_end(executor, name=plan.name, report=log.failure)
     lifeline.keep(lambda: _close(user_code, executor))
     role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent, max_concurrency=plan.max_concurrency)
     return Reactor(role, bind=bind, executor=user_code)

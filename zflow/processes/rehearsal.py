@@ -11,8 +11,8 @@ from zflow.config.plan import WorkerPlan
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.assembly import worker_role
+from zflow.drivers.batch_code import local_end
 from zflow.drivers.identity import new_id
-from zflow.drivers.user_code import UserCode
 from zflow.executor import Executor
 from zflow.loading import ExecutorDescription
 from zflow.processes import parcel
@@ -35,7 +35,7 @@ def rehearse() -> list[DocumentArray]:
 def _live(packed: bytes) -> DocumentArray:
     plan: WorkerPlan = parcel.unpack(packed)
     executor = plan.description.build(plan.runtime_args)
-    user_code = UserCode(executor, name=plan.name, report=Log(plan.name).failure)
+    user_code = local_end(executor, name=plan.name, report=Log(plan.name).failure)
     role = worker_role(plan.name, executor, bind="ipc://rehearsal")
     documents = encode_documents(DocumentArray([Document(text="x")]))
     request = Message(Kind.REQUEST, new_id(), "/", parts=[part(DOCUMENTS, "gateway", documents)])

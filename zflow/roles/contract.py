@@ -26,6 +26,19 @@ EXECUTOR = "executor"
 APPLICATION = "application"
 
 
+class Batch(Message):
+    """Several REQUESTs that the local end "executor" shall run as one, or what it made of them: an outcome for each.
+
+    It stays within a process: what travels are its members.
+    """
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: Sequence[Message]) -> None:
+        super().__init__(Kind.REQUEST)
+        self.members = members
+
+
 class Role(Protocol):
     """The contract between a role and the driver that runs it."""
 

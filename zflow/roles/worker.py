@@ -3,8 +3,8 @@
 Three rules:
 
 1. One call runs at a time, on the worker's own thread; between calls everything that waits at the door is read, so
-   that a cancel or a deadline still finds its call in the queue. Calls of concurrent endpoints (`async def`) run
-   beside it, `concurrency` of them at once.
+   that a cancel or a deadline still finds its call in the queue. What is batched runs as one call together. Calls of
+   concurrent endpoints (`async def`) run beside it, `concurrency` of them at once.
 2. A connection may have `credit` calls here, running or queued. What exceeds it, comes after a DRAIN or has run out
    of time is answered at once with a FAILURE that says it was not started.
 3. A call that runs and that nobody waits for any more (cancelled, out of time, its caller gone) is not stopped here:
@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.errors import Cancelled, DeadlineExceeded, RemoteError, ResourceExhausted, Unavailable
-from zflow.roles.contract import EXECUTOR, Link, Steps, failure
+from zflow.roles.batching import Batching
+from zflow.roles.contract import EXECUTOR, Batch, Link, Steps, failure
 from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.timers import Timers
 from zflow.wire.header import Kind, Message
@@ -44,7 +45,8 @@ class _Call:
 class Worker:
     """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE.
 
-    is_concurrent: whether calls of an endpoint may run beside others; None where those of no endpoint may.
+    is_concurrent: whether calls of an endpoint may run beside others; None where those of no endpoint may. batching:
+    where requests wait for company, if some do.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Worker:
         idempotent: Sequence[str] = (),
         is_concurrent: Callable[[str], bool] | None = None,
         concurrency: int = 1,
+        batching: Batching[_Call] | None = None,
         describe: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.name = name
@@ -74,7 +77,8 @@ class Worker:
         self._concurrency = concurrency
         self._queue: deque[_Call] = deque()
         self._queue_of_concurrent: deque[_Call] = deque()
-        self._running: _Call | None = None  # the one that keeps others waiting
+        self._batching = batching
+        self._running = 0  # calls that keep others waiting: one, or those of a batch
         self._running_beside = 0
         self._deadlines: Timers[_Call] = Timers()
         self._calls: dict[bytes, _Call] = {}
@@ -122,10 +126,13 @@ class Worker:
                     steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
                 else:
                     steps.append(self._too_late(call))
-        while self._queue and self._running is None:
-            call = self._queue.popleft()
-            if call.request is not None:
-                self._running = call
+        while not self._running:
+            if self._batching is not None and (together := self._batching.take(now, bool(self._queue))):
+                steps.append(self._start_together(together))
+            elif not self._queue:
+                break
+            elif (call := self._queue.popleft()).request is not None:
+                self._running = 1
                 steps.append(self._start(call, call.request))
         while self._queue_of_concurrent and self._running_beside < self._concurrency:
             call = self._queue_of_concurrent.popleft()
@@ -135,12 +142,13 @@ class Worker:
         return steps
 
     def next_deadline(self) -> float | None:
-        if self._queue and self._running is None:
+        if self._queue and not self._running:
             return 0.0  # work can begin as soon as everything that waits at the door has been read
         if self._queue_of_concurrent and self._running_beside < self._concurrency:
             return 0.0
         due = self._deadlines.next()
-        for when in (self.door.leaves_at, self.door.probes_at):
+        batch_due = self._batching.next_due() if self._batching is not None and not self._running else None
+        for when in (self.door.leaves_at, self.door.probes_at, batch_due):
             if when is not None and (due is None or when < due):
                 due = when
         return due
@@ -149,6 +157,8 @@ class Worker:
         return self.door.malformed(link, error)
 
     def drain(self, now: float) -> Steps:
+        if self._batching is not None:
+            self._batching.drain()
         return self.door.drain(now)
 
     def is_idle(self, now: float) -> bool:
@@ -185,6 +195,8 @@ class Worker:
             if deadline <= now:
                 return [self._too_late(call)]
             self._deadlines.add(deadline, call)
+        if self._batching is not None and self._batching.admit(call, message, deadline, now):
+            return []
         # even if nothing runs: what is read next may cancel it
         (self._queue_of_concurrent if is_concurrent else self._queue).append(call)
         return []
@@ -193,15 +205,25 @@ class Worker:
         call.is_running = True
         return EXECUTOR, request
 
+    def _start_together(self, calls: Sequence[_Call]) -> tuple[Link, Message]:
+        self._running = len(calls)
+        for call in calls:
+            call.is_running = True
+        return EXECUTOR, Batch([call.request for call in calls if call.request is not None])
+
     def _heard_from_executor(self, message: Message) -> Steps:
+        if isinstance(message, Batch):
+            return [step for outcome in message.members for step in self._heard_from_executor(outcome)]
         call = self._calls.get(message.call_id)
         if call is None or not call.is_running:
             raise AssertionError(f"{self.name}: the local link answered {message!r}, which nobody asked")
         if message.kind is not Kind.PARTIAL:
-            if call is self._running:
-                self._running = None
-            else:
+            if call.is_concurrent:
                 self._running_beside -= 1
+            else:
+                self._running -= 1
+                if self._batching is not None:
+                    self._batching.hurry()
             self._served += 1
             self._forget(call)
             if call.is_late and message.extra.get("code") == Cancelled.code:
@@ -230,6 +252,8 @@ class Worker:
 
     def _forget(self, call: _Call) -> None:
         call.request = None
+        if self._batching is not None:
+            self._batching.forget(call)
         del self._calls[call.call_id]
         left = self._outstanding[call.link] - 1
         if left:
@@ -238,5 +262,5 @@ class Worker:
             del self._outstanding[call.link]
 
     def _status(self) -> dict[str, Any]:
-        running = self._running_beside + (self._running is not None)
+        running = self._running_beside + self._running
         return {"inflight": running, "queued": len(self._calls) - running, "served": self._served}

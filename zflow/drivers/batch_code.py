@@ -1,0 +1,235 @@
+"""The local link "executor" of a worker that batches: a Batch of requests in as few calls as its rule allows.
+
+Each request of a batch has an outcome of its own. What cannot be read, or cannot travel back, fails alone. An
+exception fails the requests whose Documents that call had. A call gets a full batch at the most: what is more is cut
+where one is full, and each request's Documents are put together again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsFloat
+
+from zflow.batching import Batching
+from zflow.documents.document_array import DocumentArray
+from zflow.documents.reduce import concatenate, divide
+from zflow.drivers.invocation import Call, documents_of, pass_through
+from zflow.drivers.user_code import Report, UserCode
+from zflow.endpoints import Endpoint
+from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
+from zflow.executor import Executor
+from zflow.roles.batching import Weigh
+from zflow.roles.contract import Batch, failure
+from zflow.wire.header import Kind, Message
+
+_ALONE = frozenset({"docs", "docs_matrix", "docs_map"})  # what the whole batch has in another form, or not at all
+_COSTS = "costs"  # of a request's Documents, noted in its `extra` when it was weighed
+
+Metric = Callable[[Any], float]
+
+
+def local_end(executor: Executor, *, name: str, report: Report) -> UserCode:
+    """What runs the requests that the worker role of `executor` hands out."""
+    batches = any(endpoint.batching for endpoint in Executor.endpoints(executor).values())
+    return (BatchCode if batches else UserCode)(executor, name=name, report=report)
+
+
+class BatchCode(UserCode):
+    """Runs a Batch as one, and any other request as UserCode does."""
+
+    def __init__(self, executor: Executor, *, name: str, report: Report) -> None:
+        super().__init__(executor, name=name, report=report)
+        self._members: list[_Member] = []  # of the call that is under way
+
+    def __call__(self, message: Message) -> Message | None:
+        """The outcome of a request, as UserCode has it; of a Batch, a Batch of outcomes."""
+        return self._run_batch(message) if isinstance(message, Batch) else super().__call__(message)
+
+    def _run_batch(self, batch: Batch) -> Batch:
+        endpoint = Executor.endpoint(self._executor, batch.members[0].endpoint)
+        assert endpoint is not None and endpoint.batching is not None
+        members = [_Member(request, self._node(request)) for request in batch.members]
+        for member in members:
+            self._open(member, endpoint, endpoint.batching)
+        self._members = [member for member in members if member.outcome is None]
+        try:
+            self._run_together(endpoint.batching, self._members)
+        finally:
+            self._members = []
+        return Batch([member.outcome or self._tell(member) for member in members])
+
+    def _open(self, member: _Member, endpoint: Endpoint, batching: Batching) -> None:
+        """Decode what a member brings; what is wrong with it is its outcome, and so is that it is for others."""
+        try:
+            member.call = Call(member.request, endpoint, self._name, member.node)
+            if member.call.is_for_others:
+                member.outcome = pass_through(member.request)
+            else:
+                member.weigh(batching.metric)
+        except (ProtocolError, InvalidDocument, InvalidRequest) as error:
+            member.outcome = self._unreadable(member.request, member.node, error)
+        except Exception as error:  # of the user's metric
+            self._fail([member], error)
+
+    def _run_together(self, batching: Batching, members: Sequence[_Member]) -> None:
+        if not members:
+            return
+        limit = math.inf if batching.flush_all else batching.preferred_batch_size or math.inf
+        sizes = _sizes_of_calls([cost for member in members for cost in member.costs], limit)
+        start = 0
+        for docs, size in zip(divide(concatenate([member.call.docs for member in members]), sizes), sizes):
+            shares = _shares(members, start, start + size)
+            start += size
+            self._look()  # somebody may have given up while the call before was running
+            if all(member.is_settled for member, _ in shares):
+                continue  # nobody waits for it any more
+            try:
+                made = divide(self._run_call(members[0].call, docs), [count for _, count in shares])
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # also an inner task's CancelledError, which is no Exception
+                self._fail([member for member, _ in shares], error)
+            else:
+                for (member, _), documents in zip(shares, made):
+                    member.made.append(documents)
+
+    def _run_call(self, call: Call, docs: DocumentArray) -> DocumentArray:
+        """What the method of `call`, which has parameters for all, makes of `docs`: one Document of each."""
+        count = len(docs)
+        arguments = {name: getattr(call, name) for name in call.endpoint.wants - _ALONE}
+        returned = self._invoke(call, {"docs": docs, **arguments})
+        if inspect.iscoroutine(returned):
+            returned = self._event_loop().wait_for(returned)
+        documents, results = call.made_of(returned, docs)
+        if results is not None:
+            raise TypeError(
+                f"{call.who} returned a dict, and with dynamic batching a call has the Documents of several requests; "
+                "write into the Documents' tags, or switch batching off with use_dynamic_batching=False"
+            )
+        if len(documents) != count:
+            raise ValueError(
+                f"{call.who} was given {count} Documents and made {len(documents)} of them; with dynamic batching "
+                "there is one for each, in the same order"
+            )
+        return documents
+
+    def _tell(self, member: _Member) -> Message:
+        """The REPLY to a member, unless its Documents were not made because it was given up, or cannot travel."""
+        if sum(map(len, member.made)) < len(member.costs):
+            gone = Cancelled(f"{member.node}: cancelled while it ran", node=member.node, maybe_executed=True)
+            return failure(member.request.call_id, gone)
+        try:
+            return member.call.message(Kind.REPLY, (concatenate(member.made), None))
+        except Exception as error:
+            self._fail([member], error)
+            assert member.outcome is not None
+            return member.outcome
+
+    def _fail(self, members: Sequence[_Member], error: BaseException) -> None:
+        """`error` is the outcome of those of `members` that have none yet."""
+        self._report(error)
+        told: dict[str, ExecutorError] = {}
+        for member in members:
+            if member.outcome is None:
+                if member.node not in told:
+                    told[member.node] = member.call.error(error)
+                member.outcome = failure(member.request.call_id, told[member.node])
+
+    # -- while it runs -----------------------------------------------------------------------------------------------
+
+    def _give_up(self, call_id: bytes) -> None:
+        for member in self._members:
+            if member.request.call_id == call_id:
+                member.is_given_up = True
+                return
+        super()._give_up(call_id)
+
+    def _is_cancelled(self) -> bool:
+        """Of a batch: whether nobody waits any more for any request of it."""
+        if not self._members:
+            return super()._is_cancelled()
+        self._look()
+        return all(member.is_settled for member in self._members)
+
+
+class _Member:
+    """One request of a batch. costs: of its Documents. made: of them, call by call. outcome: once it is known."""
+
+    call: Call
+
+    def __init__(self, request: Message, node: str) -> None:
+        self.request = request
+        self.node = node
+        self.costs: Sequence[float] = ()
+        self.made: list[DocumentArray] = []
+        self.outcome: Message | None = None
+        self.is_given_up = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more needs to be done for it."""
+        return self.is_given_up or self.outcome is not None
+
+    def weigh(self, metric: Metric | None) -> None:
+        """Find out what its Documents cost."""
+        docs = self.call.docs
+        self.costs = [1] * len(docs)
+        if metric is not None:
+            self.costs = self.request.extra.get(_COSTS) or _measured(metric, docs)
+
+
+def weigh_by(metric: Metric, full: float) -> Weigh:
+    """Weighs a request by what `metric` says of its Documents. What it cannot measure makes a `full` batch, so that it
+    is run at once, and its caller told."""
+
+    def weigh(request: Message) -> float | None:
+        request.extra.pop(_COSTS, None)
+        try:
+            costs = _measured(metric, documents_of(request))
+        except ProtocolError:
+            raise
+        except Exception:
+            return full if math.isfinite(full) else 1.0
+        request.extra[_COSTS] = costs
+        return sum(costs) if costs else None
+
+    return weigh
+
+
+def _measured(metric: Metric, docs: DocumentArray) -> list[float]:
+    costs = []
+    for document in docs:
+        found: object = metric(document)
+        cost = float(found) if isinstance(found, SupportsFloat) else math.nan
+        if not 0 <= cost < math.inf:
+            told = f"the custom_metric of dynamic batching made {found!r} of a Document"
+            raise ValueError(f"{told}; a number from 0 is due")
+        costs.append(cost)
+    return costs
+
+
+def _sizes_of_calls(costs: Sequence[float], limit: float) -> list[int]:
+    """How many Documents each call gets, so that none costs more than `limit` unless it has only one."""
+    sizes: list[int] = []
+    room = 0.0
+    for cost in costs:
+        if cost > room or not sizes:
+            sizes.append(0)
+            room = limit
+        sizes[-1] += 1
+        room -= cost
+    return sizes
+
+
+def _shares(members: Sequence[_Member], start: int, stop: int) -> list[tuple[_Member, int]]:
+    """Whose Documents are those from `start` to before `stop`, and how many of each."""
+    shares = []
+    at = 0
+    for member in members:
+        count = min(stop, at + len(member.costs)) - max(start, at)
+        at += len(member.costs)
+        if count > 0:
+            shares.append((member, count))
+    return shares

@@ -14,6 +14,7 @@ from zflow import errors
 from zflow.roles.contract import Link, Role, Steps
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.head_peer import HeadPeer
 from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Node, Topology
@@ -73,6 +74,11 @@ def head(setup: dict[str, Any]) -> Role:
     )
 
 
+def head_process(setup: dict[str, Any]) -> HeadPeer:
+    inside = Head(setup["node"], setup["replicas"], new_id=ids([]), chance=lambda: 1.0)
+    return HeadPeer(setup["name"], inside, described_by=setup["replicas"], new_id=ids(setup["ids"]))
+
+
 def caller(setup: dict[str, Any]) -> Head:
     return Head(setup["peer"], [setup["peer"]], new_id=ids(setup.get("ids", [])))
 
@@ -98,6 +104,7 @@ def _node(noted: dict[str, Any]) -> Node:
 ROLES: dict[str, Callable[[dict[str, Any]], Role]] = {
     "worker": worker,
     "head": head,
+    "head process": head_process,
     "caller": caller,
     "gateway": gateway,
 }

@@ -15,7 +15,7 @@ from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
-from zflow.topology import GATEWAY, Topology
+from zflow.topology import GATEWAY, Node, Topology
 
 _NOTHING_OF_ITS_CLASS: dict[str, Any] = {
     name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
@@ -89,11 +89,24 @@ class GatewayPlan(NamedTuple):
     start_method: str = "warm"
 
 
+class HeadPlan(NamedTuple):
+    """The process that stands before those of one Executor, for everybody else. Its fields mean what they do above."""
+
+    name: str
+    bind: str
+    node: NodePlan
+    env: Mapping[str, str] = {}
+    quiet_error: bool = False
+    timeout_ready: float | None = 600.0
+    start_method: str = "warm"
+
+
 class Plan(NamedTuple):
-    """All of a Flow. workers: the processes to start; nodes: what the graph is made of, external ones included."""
+    """All of a Flow, or of a Deployment. workers: the processes to start. gateway: the one that stands before them.
+    nodes: what the graph is made of, external ones included."""
 
     workers: tuple[WorkerPlan, ...]
-    gateway: GatewayPlan | None
+    gateway: GatewayPlan | HeadPlan | None
     topology: Topology
     nodes: tuple[NodePlan, ...]
 
@@ -129,6 +142,25 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
     name = spec.name or description.class_name
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
     return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)
+
+
+def plan_deployment(spec: ExecutorSpec, *, insecure: bool = False) -> Plan:
+    """The plan of one Executor that stands alone, with a head before its processes, at `port_in`.
+
+    Without a name it takes its class's. Raises ConfigError.
+    """
+    spec = replace(spec, name=spec.name or _description(spec).class_name)
+    node = _node(spec)
+    head = HeadPlan(
+        name=f"{spec.name}/head",
+        bind=_tcp_address(_host(spec), spec.port_in or 0, spec.name, insecure),
+        node=node,
+        env=spec.env,
+        quiet_error=spec.quiet_error,
+        timeout_ready=_seconds(spec.timeout_ready),
+        start_method=_start_method(spec.start_method, spec.env),
+    )
+    return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (node,))
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:

@@ -17,6 +17,7 @@ from zflow.executor import Executor
 from zflow.roles.batching import Batching, Rule
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.head_peer import HeadPeer
 from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
@@ -45,6 +46,19 @@ def gateway_role(
         boot=new_id(),
         new_nonce=_nonces(bind),
         on_floating_failure=on_floating_failure,
+    )
+
+
+def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "") -> HeadPeer:
+    """The head of `node` as a peer of its own; `bind` is as for a gateway."""
+    workers = [replica.link for replica in node.replicas]
+    return HeadPeer(
+        name or node.name,
+        head_role(node),
+        described_by=workers,
+        new_id=new_id,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
     )
 
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from zflow.config.plan import GatewayPlan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
 from zflow.processes.channel import Channel, Words
 from zflow.processes.logs import Log
 from zflow.processes.restart_policy import RestartPolicy
 
-PeerPlan = WorkerPlan | GatewayPlan
+PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
 
 class State(enum.Enum):
@@ -50,7 +50,7 @@ class Child:
     def __init__(self, plan: PeerPlan) -> None:
         self.plan = plan
         self.name = plan.name
-        self.is_gateway = isinstance(plan, GatewayPlan)
+        self.is_gateway = not isinstance(plan, WorkerPlan)  # or the head of a Deployment
         self.node = plan.node if isinstance(plan, WorkerPlan) else plan.name
         self.bind = plan.bind
         self.state = State.STARTING

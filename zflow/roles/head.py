@@ -115,6 +115,11 @@ class Head:
         """The replicas."""
         return self._neighbours.values()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests no replica has yet."""
+        return len(self._calls) - sum(len(neighbour.calls) for neighbour in self.neighbours)
+
     # -- the contract ------------------------------------------------------------------------------------------------
 
     def ways_out(self) -> Sequence[str]:

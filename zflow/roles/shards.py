@@ -132,6 +132,11 @@ class Shards:
         """The replicas of all shards, and of what is around them."""
         return [neighbour for stop in self._stops for neighbour in stop.head.neighbours]
 
+    @property
+    def waiting(self) -> int:
+        """How many requests to a shard, or to what is around them, no replica has yet."""
+        return sum(stop.head.waiting for stop in self._stops)
+
     # -- the contract ------------------------------------------------------------------------------------------------
 
     def ways_out(self) -> Sequence[str]:

@@ -7,12 +7,15 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from zflow.config.deployment import DeploymentSpec
 from zflow.config.plan import (
     GatewayPlan,
+    HeadPlan,
     NodePlan,
     Plan,
     ReplicaPlan,
     ShardingPlan,
+    plan_deployment,
     plan_flow,
     plan_gateway,
     plan_standalone,
@@ -208,10 +211,41 @@ def test_a_standalone_executor_is_planned_alone() -> None:
     assert (
         plan_standalone(ExecutorSpec.from_options(host="0.0.0.0", port_in=1), insecure=True).bind == "tcp://0.0.0.0:1"
     )
-    with pytest.raises(ConfigError, match="^replicas: .*for a Flow"):
-        plan_standalone(ExecutorSpec.from_options(uses=Given, replicas=2))
+    for several in ({"replicas": 2}, {"shards": 2}, {"uses_after": Other}):
+        with pytest.raises(ConfigError, match="^replicas, shards: .*several are a Deployment"):
+            plan_standalone(ExecutorSpec.from_options(uses=Given, **several))
+    with pytest.raises(ConfigError, match="^retries: nothing stands before the one process"):
+        plan_standalone(ExecutorSpec.from_options(uses=Given, retries=2))
     with pytest.raises(ConfigError, match="^external: .*for a Flow"):
         plan_standalone(ExecutorSpec.from_options(external=True, host="h", port_in=1))
+
+
+def test_a_deployment_is_the_processes_of_one_executor_and_a_head_before_them() -> None:
+    plan = plan_deployment(DeploymentSpec.from_options(uses=Given, shards=2, replicas=2, port=12345, timeout_send=500))
+    links = [f"Given/shard-{shard}/rep-{replica}" for shard in (0, 1) for replica in (0, 1)]
+    assert [worker.name for worker in plan.workers] == links
+    assert {(worker.node, worker.bind) for worker in plan.workers} == {("Given", None)}
+    head = plan.gateway
+    assert isinstance(head, HeadPlan)
+    assert (head.name, head.bind, head.node) == ("Given/head", "tcp://127.0.0.1:12345", plan.nodes[0])
+    assert [replica.link for replica in head.node.replicas] == links
+    assert head.node.timeout_send == 0.5 and head.node.sharding is not None
+    assert plan.topology == Topology([Node("Given", ("gateway",))])
+    arrived = cloudpickle.loads(cloudpickle.dumps(plan))
+    assert isinstance(arrived, Plan) and arrived == plan
+
+
+def test_a_deployment_binds_what_it_was_told_to() -> None:
+    def bind(**options: Any) -> str:
+        head = plan_deployment(DeploymentSpec.from_options(uses=Given, name="mine", **options)).gateway
+        assert head is not None
+        return head.bind
+
+    assert bind() == "tcp://127.0.0.1:0"
+    assert bind(port_in=5) == bind(port=5) == "tcp://127.0.0.1:5"
+    assert bind(host="0.0.0.0", port=5, insecure=True) == "tcp://0.0.0.0:5"
+    with pytest.raises(ConfigError, match="mine: binding 0.0.0.0"):
+        bind(host="0.0.0.0", port=5)
 
 
 def test_a_gateway_alone_starts_nobody() -> None:

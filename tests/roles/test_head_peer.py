@@ -170,8 +170,10 @@ def test_a_request_keeps_the_names_of_the_graph_that_asks() -> None:
     assert link == R0 and sent.flags == IDEMPOTENT and text_of(sent.parts) == "in"
     assert sent.extra == {"node": "mine", "nodes": ["mine", "other"], "!when": [["c", None]]}
     assert sent.call_id != call(1)
-    [(link, answer)] = peer.receive(R0, Message(Kind.REPLY, sent.call_id, extra={"missing": {"x/shard-1": 6}}), 1.0)
-    assert (link, answer.call_id, answer.extra) == (ALICE, call(1), {"missing": {"x/shard-1": 6}})
+    told = {"missing": {"x/shard-1": 6, "xy/shard-0": 6, 3: 4}}
+    [(link, answer)] = peer.receive(R0, Message(Kind.REPLY, sent.call_id, extra=told), 1.0)
+    assert (link, answer.call_id) == (ALICE, call(1))
+    assert answer.extra == {"missing": {"mine/shard-1": 6, "xy/shard-0": 6, 3: 4}}
     assert leftovers(peer) == []
 
 

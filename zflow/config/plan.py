@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config.deployment import DeploymentSpec
 from zflow.config.kinds import FOR_EVER
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
@@ -20,6 +21,7 @@ from zflow.topology import GATEWAY, Node, Topology
 _NOTHING_OF_ITS_CLASS: dict[str, Any] = {
     name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
 }
+_OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "start_method")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
@@ -135,25 +137,34 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
 
     Without a name it takes its class's. Raises ConfigError, also for options that only make sense in a Flow.
     """
-    if spec.replicas > 1 or spec.external:
-        wrong = "replicas" if spec.replicas > 1 else "external"
-        raise ConfigError(f"{wrong}: a standalone Executor is one process, started here; this is for a Flow")
+    if not spec.is_one_process or spec.external:
+        wrong = "external" if spec.external else "replicas, shards"
+        raise ConfigError(
+            f"{wrong}: this is one process, started here; several are a Deployment, others are for a Flow"
+        )
+    for name in _OF_A_HEAD:
+        if name in spec.given:
+            raise ConfigError(
+                f"{name}: nothing stands before the one process of this Executor that could do it; this is for an "
+                "Executor with replicas or shards, a Deployment or a Flow"
+            )
     description = _description(spec)
     name = spec.name or description.class_name
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
     return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)
 
 
-def plan_deployment(spec: ExecutorSpec, *, insecure: bool = False) -> Plan:
-    """The plan of one Executor that stands alone, with a head before its processes, at `port_in`.
+def plan_deployment(deployment: DeploymentSpec) -> Plan:
+    """The plan of one Executor that stands alone, with a head before its processes.
 
     Without a name it takes its class's. Raises ConfigError.
     """
+    spec = deployment.executor
     spec = replace(spec, name=spec.name or _description(spec).class_name)
     node = _node(spec)
     head = HeadPlan(
         name=f"{spec.name}/head",
-        bind=_tcp_address(_host(spec), spec.port_in or 0, spec.name, insecure),
+        bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, deployment.front.insecure),
         node=node,
         env=spec.env,
         quiet_error=spec.quiet_error,

@@ -183,6 +183,7 @@ class HeadPeer:
             self._forget(message.call_id)
         if message.kind is Kind.FAILURE:
             message.extra = {**message.extra, "final": True}
+        if call.node != self._head.node:
             _rename(message, self._head.node, call.node)
         message.call_id = call.call_id
         return [(call.link, message)]
@@ -249,11 +250,18 @@ def _read_offer(description: Message) -> dict[str, Any]:
 
 
 def _rename(outcome: Message, own: str, node: str) -> None:
-    """A FAILURE that was made here names the Executor as the graph that asks does."""
-    if node == own or not outcome.parts or outcome.parts[0].label != own:
+    """What is told from here, a FAILURE or which shards are missing, names the Executor as the graph that asks does."""
+    if "missing" in outcome.extra:
+        missing = {_renamed(name, own, node): code for name, code in outcome.extra["missing"].items()}
+        outcome.extra = {**outcome.extra, "missing": missing}
+    if outcome.kind is not Kind.FAILURE or not outcome.parts or outcome.parts[0].label != own:
         return
     try:
         details = decode_map(outcome.parts[0].buffers()[0])
     except ProtocolError:
         return  # a worker of another make has called itself so
     outcome.parts = [frames.part(frames.DETAILS, node, [encode_map({**details, "node": node})]), *outcome.parts[1:]]
+
+
+def _renamed(name: Any, own: str, node: str) -> Any:
+    return f"{node}{name[len(own) :]}" if isinstance(name, str) and name.startswith(f"{own}/") else name

@@ -56,5 +56,9 @@ def test_the_banner_tells_who_can_reach_the_port() -> None:
     everywhere = ready_lines("0.0.0.0", 12345)
     assert "Local access:\t127.0.0.1:12345" in everywhere
     assert "Private network:\tnot reachable" not in everywhere and ":12345" in everywhere.split("Private network:")[1]
+    assert "rep" not in loopback
+    scaled = ready_lines("127.0.0.1", 1, scaled={"a": (3, 1), "b": (1, 2), "c": (4, 5)})
+    lines = [line.split() for line in scaled.splitlines()[-3:]]
+    assert [" ".join(line[1:]) for line in lines] == ["a: 3 shards", "b: 2 replicas", "c: 4 shards of 5 replicas each"]
     one = ready_lines("10.1.2.3", 12345)
     assert one.count("10.1.2.3:12345") == 2

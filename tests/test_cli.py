@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from zflow import Executor, Flow, requests
 from zflow.cli import main
-from zflow.config.spec import ExecutorSpec, Surface, options_of
+from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT
+from zflow.config.spec import ExecutorSpec, FlowSpec, Surface, options_of
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
@@ -40,7 +41,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("executor",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
+    "command", [(), ("executor",), ("deployment",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
 )
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
@@ -50,10 +51,19 @@ def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> Non
 
 def test_executor_takes_every_option_meant_for_the_command_line() -> None:
     help_text = run("executor", "--help").output
-    in_flows_only = {"replicas", "timeout_ready", "timeout_send", "retries", "start_method"}
     for option in options_of(ExecutorSpec):
         if Surface.CLI in option.surfaces:
-            assert (f"{option.flag} " in help_text) == (option.name not in in_flows_only), option.name
+            assert f"{option.flag} " in help_text, option.name
+
+
+def test_deployment_takes_the_options_of_an_executor_and_of_what_is_before_it() -> None:
+    help_text = run("deployment", "--help").output
+    for option in options_of(ExecutorSpec):
+        if Surface.CLI in option.surfaces:
+            assert (f"{option.flag} " in help_text) == (option.name not in OF_A_GRAPH), option.name
+    for option in options_of(FlowSpec):
+        if Surface.CLI in option.surfaces and option.name in OF_THE_FRONT:
+            assert f"{option.flag} " in help_text, option.name
 
 
 def test_version() -> None:

@@ -24,7 +24,8 @@ FLOORS = [
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],
-    ["flow"],
+    ["service"],
+    ["flow", "deployment"],
     ["asynchronous"],
     ["cli"],
     ["__init__", "__main__"],
@@ -35,6 +36,7 @@ POINTS_BACK = {
     ("zflow.executor", "zflow.flow"),
     ("zflow.client", "zflow.asynchronous"),
     ("zflow.flow", "zflow.asynchronous"),
+    ("zflow.deployment", "zflow.asynchronous"),
 }
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -57,6 +59,7 @@ PUBLIC = [
     "Client",
     "ConfigError",
     "DeadlineExceeded",
+    "Deployment",
     "Document",
     "DocumentArray",
     "Executor",

@@ -69,6 +69,17 @@ def test_responses_where_asked_for() -> None:
     assert isinstance(response, Response) and response.docs.texts == ["a"]
 
 
+def test_an_answer_without_some_shards_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    posting = Posting("/search", None, return_responses=True)
+    [request] = ask(posting, "a")
+    answer = reply(request)
+    answer.extra["missing"] = {"x/shard-1": 6}
+    with caplog.at_level(logging.WARNING, "zflow"):
+        settle(posting, answer)
+    assert "was answered without x/shard-1 (Unavailable)" in caplog.text
+    assert posting.result()[0].missing == {"x/shard-1": "Unavailable"}
+
+
 def test_callbacks_take_the_place_of_the_result() -> None:
     heard: list[Any] = []
     posting = Posting(

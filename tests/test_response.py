@@ -120,6 +120,29 @@ def test_documents_that_cannot_be_read_are_a_protocol_error() -> None:
         reply(part(DOCUMENTS, "a", [b"\xc1"]))
 
 
+# -- shards that are missing -------------------------------------------------------------------------------------------
+
+
+def test_an_answer_names_the_shards_that_it_lacks_and_why() -> None:
+    message = Message(Kind.REPLY, CALL, extra={"missing": {"x/shard-1": Unavailable.code, "x/shard-2": 999}})
+    response = read(message, DocumentArray(), {}, "/search")
+    assert response.missing == {"x/shard-1": "Unavailable", "x/shard-2": "RemoteError"}
+    assert response.header["missing"] == response.missing == response.to_dict()["header"]["missing"]
+    assert "without x/shard-1, x/shard-2" in repr(response)
+    assert response.error is None
+
+
+def test_a_whole_answer_lacks_nothing_and_says_nothing_of_it() -> None:
+    response = reply(documents("x"))
+    assert response.missing == {} and "missing" not in response.header and "without" not in repr(response)
+
+
+@pytest.mark.parametrize("foreign", [{1: 2}, {"x": "y"}, {"x": None}])
+def test_foreign_names_and_codes_do_no_harm(foreign: dict) -> None:
+    response = read(Message(Kind.REPLY, CALL, extra={"missing": foreign}), DocumentArray(), {}, "/")
+    assert set(response.missing.values()) <= {"RemoteError"} and all(isinstance(name, str) for name in response.missing)
+
+
 # -- order -------------------------------------------------------------------------------------------------------------
 
 

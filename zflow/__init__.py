@@ -7,6 +7,7 @@ from typing import Any
 
 from zflow.batching import dynamic_batching
 from zflow.client import Client
+from zflow.deployment import Deployment
 from zflow.documents import Document, DocumentArray
 from zflow.errors import (
     AuthError,
@@ -40,6 +41,7 @@ __all__ = [
     "Client",
     "ConfigError",
     "DeadlineExceeded",
+    "Deployment",
     "Document",
     "DocumentArray",
     "Executor",

@@ -12,6 +12,7 @@ from typing import Any
 
 from zflow.asking import Asker
 from zflow.client import address_of, head_asking
+from zflow.deployment import Deployment
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.asynchronous import AsyncLane, AsyncLanes, answers
 from zflow.drivers.directory import Directory
@@ -20,6 +21,7 @@ from zflow.inputs import Inputs, async_batches
 from zflow.posting import Posting
 from zflow.response import Response
 from zflow.roles.contract import Role
+from zflow.service import AnyService, Service
 from zflow.wire.header import Message
 
 
@@ -159,10 +161,10 @@ class AsyncClient(Asker):
         return _in_pieces(self, self._pool, posting, inputs, request_size)
 
 
-class AsyncFlow(Flow):
-    """A Flow whose `post` and its siblings are for ``await`` and ``async for``: what ``Flow(asyncio=True)`` makes."""
+class AsyncService(Service):
+    """What is common to an AsyncFlow and an AsyncDeployment: everything but what they are made of."""
 
-    async def __aenter__(self) -> AsyncFlow:
+    async def __aenter__(self: AnyService) -> AnyService:
         return self.start()
 
     async def __aexit__(self, *error: object) -> None:
@@ -177,3 +179,11 @@ class AsyncFlow(Flow):
     @staticmethod
     def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:
         return AsyncLanes(role, directory)
+
+
+class AsyncFlow(AsyncService, Flow):
+    """A Flow whose `post` and its siblings are for ``await`` and ``async for``: what ``Flow(asyncio=True)`` makes."""
+
+
+class AsyncDeployment(AsyncService, Deployment):
+    """The same of a Deployment: what ``Deployment(asyncio=True)`` makes."""

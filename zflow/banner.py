@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 _AGAIN = 5.0
@@ -46,8 +46,11 @@ class Waiting:
             self._stream.flush()
 
 
-def ready_lines(host: str, port: int, what: str = "Flow") -> str:
-    """The banner: how the gateway at `host`:`port` is reached from here and from elsewhere."""
+def ready_lines(host: str, port: int, what: str = "Flow", scaled: Mapping[str, tuple[int, int]] = {}) -> str:
+    """The banner: how `what` at `host`:`port` is reached from here and from elsewhere.
+
+    scaled: of each Executor that is served by several processes, how many shards and how many replicas each.
+    """
     if host in ("0.0.0.0", "::", "*"):
         local, private = f"127.0.0.1:{port}", f"{_own_address()}:{port}"
     elif host.startswith("127.") or host == "localhost":
@@ -60,7 +63,14 @@ def ready_lines(host: str, port: int, what: str = "Flow") -> str:
         f"\t🏠 Local access:\t{local}\n"
         f"\t🔒 Private network:\t{private}\n"
         f"\t🌐 Public address:\tnot known (zflow asks nobody outside)"
+        + "".join(f"\n\t🧩 {name}: \t\t{_scale(*scale)}" for name, scale in scaled.items())
     )
+
+
+def _scale(shards: int, replicas: int) -> str:
+    if shards == 1:
+        return f"{replicas} replicas"
+    return f"{shards} shards" if replicas == 1 else f"{shards} shards of {replicas} replicas each"
 
 
 def _own_address() -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
 from zflow.errors import Unavailable, ZflowError, nearest
@@ -38,12 +39,14 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
 
 
-def spec_options(spec: type, *, leave_out: Sequence[str] = ()) -> Callable[[AnyCommand], AnyCommand]:
-    """A click option for every option of `spec` that the command line takes."""
+def spec_options(
+    spec: type, *, leave_out: Sequence[str] = (), only: Sequence[str] = ()
+) -> Callable[[AnyCommand], AnyCommand]:
+    """A click option for every option of `spec` that the command line takes; `only` for these, if there are any."""
 
     def decorate(command: AnyCommand) -> AnyCommand:
         for item in reversed(options_of(spec)):
-            if Surface.CLI in item.surfaces and item.name not in leave_out:
+            if Surface.CLI in item.surfaces and item.name not in leave_out and (not only or item.name in only):
                 command = _click_option(item)(command)
         return command
 
@@ -76,21 +79,53 @@ def main() -> None:
     """Serve Python functions as a graph of processes over ZeroMQ."""
 
 
-@main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345")
-@spec_options(ExecutorSpec, leave_out=("replicas", "timeout_ready", "timeout_send", "retries", "start_method"))
+@main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345 --replicas 2")
+@spec_options(ExecutorSpec)
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
 def executor(insecure: bool, **words: Any) -> None:
-    """Serve one Executor in the foreground; Flows and Clients tap it at its port."""
+    """Serve one Executor in the foreground; Flows and Clients tap it at its port.
+
+    With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
+    """
+    place, given = Place("command line"), _given(ExecutorSpec, words)
+    spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
+    if not spec.is_one_process:
+        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, insecure=insecure or None))
+
     from zflow.config.plan import plan_standalone  # each command pays for what it needs: `--help` must be quick
     from zflow.processes.entry import serve_worker
     from zflow.processes.logs import Log
 
-    spec = ExecutorSpec.from_options(Place("command line"), Surface.CLI, **_given(ExecutorSpec, words))
     plan = plan_standalone(spec, insecure=insecure)
     log = Log(plan.name, quiet_error=spec.quiet_error)
     if insecure:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
     sys.exit(serve_worker(plan, log=log))
+
+
+@main.command(epilog="Example: zflow deployment --uses deployment.yml --port 12345")
+@spec_options(ExecutorSpec, leave_out=OF_A_GRAPH)
+@spec_options(FlowSpec, only=OF_THE_FRONT)
+def deployment(**words: Any) -> None:
+    """Start an Executor with its replicas and shards, and serve it behind a head until Ctrl-C or SIGTERM.
+
+    --uses may be the YAML file of a Deployment, too; options given here win over the file's.
+    """
+    from zflow.config.definition import is_file
+
+    place, uses = Place("command line"), words["uses"]
+    given = {**_given(ExecutorSpec, words), **_given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})}
+    if uses is None or not is_file(uses) or not is_deployment(uses):
+        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given))
+    del given["uses"]
+    _serve(load_deployment(Path(uses)).override(place, Surface.CLI, **given))
+
+
+def _serve(spec: DeploymentSpec) -> None:
+    from zflow.deployment import Deployment
+
+    with Deployment(spec) as opened:
+        opened.block()
 
 
 @main.command(epilog="Example: zflow flow --uses flow.yml --port 12345")

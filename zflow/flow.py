@@ -5,50 +5,28 @@ A Flow that is not open is a value: `add`, `needs` and `needs_all` return a new 
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from zflow.asking import Asker
-from zflow.banner import Waiting, ready_lines
+from zflow.banner import ready_lines
 from zflow.client import address_of, head_asking
 from zflow.config.definition import Definition
 from zflow.config.plan import Plan, plan_flow
 from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
-from zflow.drivers.assembly import external_addresses, gateway_role
+from zflow.drivers.assembly import gateway_role
 from zflow.drivers.directory import Directory
-from zflow.drivers.inline import Lanes
-from zflow.errors import ConfigError
 from zflow.executor import Executor
-from zflow.processes.child import ProcessStatus
-from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
-from zflow.roles.contract import Role
+from zflow.service import Service, StopEvent, WayIn
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
 
 
-class StopEvent(Protocol):
-    """A `threading.Event`, a `multiprocessing.Event`, or what behaves like them."""
-
-    def wait(self, timeout: float) -> bool:
-        """Return True as soon as it is set, False after `timeout` seconds."""
-
-
-class _Open(NamedTuple):
-    """What an open Flow has."""
-
-    supervisor: Supervisor
-    lanes: Any  # Lanes; of an AsyncFlow, AsyncLanes
-
-
-class Flow(Asker):
+class Flow(Service):
     """A graph of Executors.
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
@@ -68,9 +46,8 @@ class Flow(Asker):
 
     def __init__(self, spec: FlowSpec | None = None, /, **options: Any) -> None:
         self._spec = FlowSpec.from_options(**options) if spec is None else spec
-        self._log = Log(self._spec.name, quiet=self._spec.quiet, quiet_error=self._spec.quiet_error)
-        self._open: _Open | None = None
-        self._changing = threading.Lock()
+        log = Log(self._spec.name, quiet=self._spec.quiet, quiet_error=self._spec.quiet_error)
+        super().__init__(log, quiet=self._spec.quiet)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +71,11 @@ class Flow(Asker):
         port_in: int | None = None,
         external: bool | None = None,
         replicas: int | None = None,
+        shards: int | None = None,
+        polling: str | Mapping[str, str] | None = None,
+        uses_before: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
+        uses_after: type[Executor] | Definition | Mapping[str, Any] | str | None = None,
+        allow_partial: bool | None = None,
         max_concurrency: int | None = None,
         env: Mapping[str, str] | None = None,
         timeout_ready: int | None = None,
@@ -128,6 +110,12 @@ class Flow(Asker):
         timeout_send, on_timeout: how many milliseconds a call to it may take, and whether one that takes longer fails
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
+
+        replicas, shards: how many processes serve it; replicas share the requests, shards the data. polling: whether a
+        request goes to 'ANY' one of the shards or to 'ALL', also by endpoint: ``{'/search': 'ALL', '*': 'ANY'}``, which
+        is how it is if nothing is said. What all make is put together by id, or by `uses_after`, which has it in its
+        `docs_map`, a branch for each shard. allow_partial: answer without shards that fail; `Response.missing` names
+        them.
 
         host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
         defaults and what they mean are listed by ``zflow executor --help``.
@@ -176,106 +164,41 @@ class Flow(Asker):
 
     def __repr__(self) -> str:
         names = " -> ".join(executor.name for executor in self._spec.executors)
-        state = f"open at {self._spec.host}:{self.port}" if self._open else "not open"
-        return f"<{type(self).__name__} {names or '(no Executors)'}, {state}>"
+        return f"<{type(self).__name__} {names or '(no Executors)'}, {self._state}>"
 
-    # -- life --------------------------------------------------------------------------------------------------------
-
-    def start(self: AnyFlow) -> AnyFlow:
-        """Start every process and return when all are ready.
-
-        Raises StartError with the traceback of the one that could not start, or PortInUse; nothing runs then.
-        """
-        with self._changing:
-            if self._open is not None:
-                raise ConfigError("this Flow is open already")
-            plan = plan_flow(self._spec)
-            directory = external_addresses(plan.nodes)
-            waiting = Waiting(quiet=self._spec.quiet)
-            supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
-            try:
-                supervisor.start()
-            finally:
-                waiting.clear()
-            self._open = _Open(supervisor, self._new_lanes(*_way_in(plan, supervisor, directory)))
-        if self._spec.insecure:
-            self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
-        self._log.info("%s", ready_lines(self._spec.host, self.port))
-        return self
-
-    def close(self, grace: float = GRACE) -> None:
-        """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
-        with self._changing:
-            is_open, self._open = self._open, None
-        if is_open is not None:
-            try:
-                is_open.lanes.close(grace)
-            finally:
-                is_open.supervisor.close(grace)
-
-    def __enter__(self: AnyFlow) -> AnyFlow:
-        return self.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def block(self, stop_event: StopEvent | None = None) -> None:
-        """Serve until `stop_event` is set, Ctrl-C is pressed or the process is told to end (SIGTERM)."""
-        self._opened()
-        event: StopEvent = stop_event or threading.Event()
-        try:
-            with _sigterm_interrupts():
-                while not event.wait(_LOOK_UP):
-                    pass
-        except KeyboardInterrupt:
-            self._log.info("stopping")
-
-    @property
-    def port(self) -> int:
-        """The gateway's port: the real one while the Flow is open."""
-        if self._open is None:
-            if not self._spec.port:
-                raise ConfigError("the Flow has no port before it is open: the system chooses one")
-            return self._spec.port
-        return int(self._open.supervisor.gateway_address.rpartition(":")[2])
+    # -- what a Service asks of it -----------------------------------------------------------------------------------
 
     @property
     def host(self) -> str:
         """The address that the gateway binds."""
         return self._spec.host
 
-    def status(self) -> list[ProcessStatus]:
-        """What each process does: name, pid, state, restarts."""
-        return self._opened().supervisor.status()
+    def _plan(self) -> Plan:
+        return plan_flow(self._spec)
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise ConfigError("this Flow is not open: use it inside `with flow:`, or call start() first")
-        return self._open
+    def _way_in(self, plan: Plan, supervisor: Supervisor, directory: Directory) -> WayIn:
+        """The role that posts of this process run, and where its peers are.
 
-    @staticmethod
-    def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:
-        return Lanes(role, directory)
+        Between two posts nobody runs a role of ours, but floating Executors are to go on then: where there are some,
+        the gateway's process is asked, which is always there.
+        """
+        if not any(node.floating for node in plan.topology.nodes):
+            return partial(gateway_role, plan.topology, plan.nodes), directory
+        host, _, port = supervisor.gateway_address.removeprefix("tcp://").rpartition(":")
+        peer = address_of(host, int(port))
+        return partial(head_asking, peer), Directory({peer: peer})
 
-    def _lanes(self) -> Lanes:
-        lanes: Lanes = self._opened().lanes
-        return lanes
+    def _planned_port(self) -> int | None:
+        return self._spec.port
+
+    def _tell_ready(self, address: str) -> None:
+        if self._spec.insecure:
+            self._log.warning("insecure=True: whoever reaches %s may call it", address)
+        scaled = {item.name: (item.shards, item.replicas) for item in self._spec.executors if item.is_scaled}
+        self._log.info("%s", ready_lines(self._spec.host, self.port, scaled=scaled))
 
     def _default_prefetch(self) -> int:
         return self._spec.prefetch
-
-
-def _way_in(plan: Plan, supervisor: Supervisor, directory: Directory) -> tuple[Callable[[], Role], Directory]:
-    """The role that posts of this process run, and where its peers are.
-
-    Between two posts nobody runs a role of ours, but floating Executors are to go on then: where there are some, the
-    gateway's process is asked, which is always there.
-    """
-    if not any(node.floating for node in plan.topology.nodes):
-        return partial(gateway_role, plan.topology, plan.nodes), directory
-    host, _, port = supervisor.gateway_address.removeprefix("tcp://").rpartition(":")
-    peer = address_of(host, int(port))
-    return partial(head_asking, peer), Directory({peer: peer})
 
 
 def serve(
@@ -298,23 +221,3 @@ def serve(
     )
     with flow:
         flow.block(stop_event)
-
-
-_LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """While blocking on the main thread, SIGTERM ends the wait as Ctrl-C does, so that the Flow is closed in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -90,6 +90,9 @@ class Posting:
             if self._progress is not None:
                 self._progress.advance(len(asked))
             error = response.error
+            if response.missing:
+                told = ", ".join(f"{name} ({why})" for name, why in response.missing.items())
+                logger.warning("request %s was answered without %s", response.request_id, told)
             if error is None:
                 if self._on_done is not None:
                     self._tell(self._on_done, response, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zflow.documents.document_array import DocumentArray
@@ -41,10 +42,11 @@ class Response:
 
     docs: the documents of the reply, or those of the request where there is none. parameters: the request's, with
     each Executor's results under ``__results__`` by process name. error: the exception, if it came to one. endpoint: as
-    it was asked.
+    it was asked. missing: the shards that an Executor with ``allow_partial`` has answered without, by name, each with
+    the name of its error, as in ``{'indexer/shard-1': 'Unavailable'}``.
     """
 
-    __slots__ = ("docs", "parameters", "error", "_call_id", "endpoint")
+    __slots__ = ("docs", "parameters", "error", "_call_id", "endpoint", "missing")
 
     def __init__(
         self,
@@ -54,12 +56,14 @@ class Response:
         error: RemoteError | None = None,
         call_id: bytes = b"",
         endpoint: str = "/",
+        missing: Mapping[str, str] | None = None,
     ) -> None:
         self.docs = docs
         self.parameters = parameters
         self.error = error
         self.endpoint = endpoint
         self._call_id = call_id
+        self.missing = dict(missing or {})
 
     @property
     def status(self) -> Status:
@@ -84,16 +88,18 @@ class Response:
 
     @property
     def header(self) -> dict[str, Any]:
-        """request_id, exec_endpoint and status, as plain data."""
+        """request_id, exec_endpoint, status and, if there are any, missing, as plain data."""
         status = {"code": self.status.code, "description": self.status.description}
-        return {"request_id": self.request_id, "exec_endpoint": self.endpoint, "status": status}
+        told: dict[str, Any] = {"request_id": self.request_id, "exec_endpoint": self.endpoint, "status": status}
+        return {**told, "missing": self.missing} if self.missing else told
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data."""
         return {"header": self.header, "parameters": self.parameters, "data": self.docs.to_list()}
 
     def __repr__(self) -> str:
-        return f"Response({self.endpoint!r}, {len(self.docs)} docs, {self.status!r})"
+        missing = f", without {', '.join(self.missing)}" if self.missing else ""
+        return f"Response({self.endpoint!r}, {len(self.docs)} docs, {self.status!r}{missing})"
 
 
 def read(outcome: Message, asked: DocumentArray, parameters: dict[str, Any], endpoint: str) -> Response:
@@ -108,7 +114,8 @@ def read(outcome: Message, asked: DocumentArray, parameters: dict[str, Any], end
     docs = _documents(documents)
     if outcome.extra.get("filtered"):
         docs = _in_order(docs, asked)
-    return Response(docs, parameters, call_id=call_id, endpoint=endpoint)
+    missing = _missing(outcome.extra["missing"]) if "missing" in outcome.extra else None
+    return Response(docs, parameters, call_id=call_id, endpoint=endpoint, missing=missing)
 
 
 def error_of(outcome: Message) -> RemoteError:
@@ -144,6 +151,12 @@ def _in_order(docs: DocumentArray, asked: DocumentArray) -> DocumentArray:
         return docs
     in_order: DocumentArray = docs[sorted(range(len(wanted)), key=wanted.__getitem__)]
     return in_order
+
+
+def _missing(told: Mapping[Any, Any]) -> dict[str, str]:
+    """Which shards the answer lacks, and by which error."""
+    kinds = {name: BY_CODE.get(_number(code), RemoteError) for name, code in told.items() if isinstance(name, str)}
+    return {name: kind.__name__ for name, kind in kinds.items()}
 
 
 def _number(value: Any) -> Any:

@@ -7,15 +7,32 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from zflow.config.plan import GatewayPlan, NodePlan, Plan, ReplicaPlan, plan_flow, plan_gateway, plan_standalone
+from zflow.config.deployment import DeploymentSpec
+from zflow.config.plan import (
+    GatewayPlan,
+    HeadPlan,
+    NodePlan,
+    Plan,
+    ReplicaPlan,
+    ShardingPlan,
+    plan_deployment,
+    plan_flow,
+    plan_gateway,
+    plan_standalone,
+)
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
+from zflow.loading import describe
 from zflow.topology import Node, Topology
 
 
 class Given(Executor):
     """An Executor to be named."""
+
+
+class Other(Executor):
+    """Another one."""
 
 
 def flow(**options: Any) -> FlowSpec:
@@ -53,6 +70,33 @@ def test_replicas_are_multiplied_here() -> None:
     assert {worker.runtime_args["replicas"] for worker in plan.workers[:3]} == {3}
     assert [len(node.replicas) for node in plan.nodes] == [3, 1]
     assert plan.workers[0].description is plan.workers[2].description
+
+
+def test_shards_are_multiplied_with_replicas_and_each_knows_its_own() -> None:
+    plan = plan_flow(flow(workspace="ws").add(uses=Given, name="x", shards=2, replicas=2, allow_partial=True))
+    links = ["x/shard-0/rep-0", "x/shard-0/rep-1", "x/shard-1/rep-0", "x/shard-1/rep-1"]
+    assert [worker.name for worker in plan.workers] == links
+    assert [worker.runtime_args["name"] for worker in plan.workers] == links
+    assert [worker.runtime_args["shard_id"] for worker in plan.workers] == [0, 0, 1, 1]
+    assert [worker.runtime_args["replica_id"] for worker in plan.workers] == [0, 1, 0, 1]
+    assert {worker.runtime_args["shards"] for worker in plan.workers} == {2}
+    [node] = plan.nodes
+    assert [(replica.link, replica.shard) for replica in node.replicas] == list(zip(links, (0, 0, 1, 1)))
+    assert node.sharding == ShardingPlan(2, {"/search": "ALL", "/index": "ANY", "*": "ANY"}, allow_partial=True)
+
+
+def test_what_is_around_the_shards_is_one_process_each_with_nothing_of_theirs() -> None:
+    of_its_class = {"uses_with": {"x": 1}, "uses_dynamic_batching": {"/": {"preferred_batch_size": 2}}}
+    plan = plan_flow(flow().add(uses=Given, **of_its_class, name="x", uses_before=Other, uses_after=Other))
+    before, after = (plan.workers[1], plan.workers[2])
+    assert [worker.name for worker in plan.workers] == ["x/rep-0", "x/uses-before/rep-0", "x/uses-after/rep-0"]
+    assert before.description.target is after.description.target is Other
+    assert before.description == describe(Other)
+    assert {worker.node for worker in plan.workers} == {"x"}
+    sharding = plan.nodes[0].sharding
+    assert sharding is not None
+    assert (sharding.shards, sharding.before, sharding.after) == (1, "x/uses-before/rep-0", "x/uses-after/rep-0")
+    assert plan.nodes[0].replicas == (ReplicaPlan("x/rep-0"),)
 
 
 def test_the_executor_that_the_worker_will_build() -> None:
@@ -167,10 +211,41 @@ def test_a_standalone_executor_is_planned_alone() -> None:
     assert (
         plan_standalone(ExecutorSpec.from_options(host="0.0.0.0", port_in=1), insecure=True).bind == "tcp://0.0.0.0:1"
     )
-    with pytest.raises(ConfigError, match="^replicas: .*for a Flow"):
-        plan_standalone(ExecutorSpec.from_options(uses=Given, replicas=2))
+    for several in ({"replicas": 2}, {"shards": 2}, {"uses_after": Other}):
+        with pytest.raises(ConfigError, match="^replicas, shards: .*several are a Deployment"):
+            plan_standalone(ExecutorSpec.from_options(uses=Given, **several))
+    with pytest.raises(ConfigError, match="^retries: nothing stands before the one process"):
+        plan_standalone(ExecutorSpec.from_options(uses=Given, retries=2))
     with pytest.raises(ConfigError, match="^external: .*for a Flow"):
         plan_standalone(ExecutorSpec.from_options(external=True, host="h", port_in=1))
+
+
+def test_a_deployment_is_the_processes_of_one_executor_and_a_head_before_them() -> None:
+    plan = plan_deployment(DeploymentSpec.from_options(uses=Given, shards=2, replicas=2, port=12345, timeout_send=500))
+    links = [f"Given/shard-{shard}/rep-{replica}" for shard in (0, 1) for replica in (0, 1)]
+    assert [worker.name for worker in plan.workers] == links
+    assert {(worker.node, worker.bind) for worker in plan.workers} == {("Given", None)}
+    head = plan.gateway
+    assert isinstance(head, HeadPlan)
+    assert (head.name, head.bind, head.node) == ("Given/head", "tcp://127.0.0.1:12345", plan.nodes[0])
+    assert [replica.link for replica in head.node.replicas] == links
+    assert head.node.timeout_send == 0.5 and head.node.sharding is not None
+    assert plan.topology == Topology([Node("Given", ("gateway",))])
+    arrived = cloudpickle.loads(cloudpickle.dumps(plan))
+    assert isinstance(arrived, Plan) and arrived == plan
+
+
+def test_a_deployment_binds_what_it_was_told_to() -> None:
+    def bind(**options: Any) -> str:
+        head = plan_deployment(DeploymentSpec.from_options(uses=Given, name="mine", **options)).gateway
+        assert head is not None
+        return head.bind
+
+    assert bind() == "tcp://127.0.0.1:0"
+    assert bind(port_in=5) == bind(port=5) == "tcp://127.0.0.1:5"
+    assert bind(host="0.0.0.0", port=5, insecure=True) == "tcp://0.0.0.0:5"
+    with pytest.raises(ConfigError, match="mine: binding 0.0.0.0"):
+        bind(host="0.0.0.0", port=5)
 
 
 def test_a_gateway_alone_starts_nobody() -> None:
@@ -181,6 +256,7 @@ def test_a_gateway_alone_starts_nobody() -> None:
 
 
 def test_a_plan_travels() -> None:
-    plan = plan_flow(flow().add(uses=Given, replicas=2).add(host="h", port_in=1, external=True))
+    spec = flow().add(uses=Given, replicas=2, shards=2, uses_after=Other).add(host="h", port_in=1, external=True)
+    plan = plan_flow(spec)
     arrived = cloudpickle.loads(cloudpickle.dumps(plan))
     assert isinstance(arrived, Plan) and arrived == plan

@@ -108,6 +108,17 @@ def test_classes_are_named_by_tags() -> None:
     ]
 
 
+def test_executors_around_shards_are_given_as_any_other(tmp_path: Path) -> None:
+    text = (
+        "jtype: Flow\nexecutors:\n- shards: 2\n  polling: {/x: all}\n  uses_before: !Tagger\n  uses_after: after.yml\n"
+    )
+    (tmp_path / "flow.yml").write_text(text)
+    [executor] = load_flow(tmp_path / "flow.yml").executors
+    assert (executor.shards, executor.polling) == (2, {"/x": "ALL"})
+    assert (executor.uses_before, executor.uses_after) == ({"jtype": "Tagger"}, f"{tmp_path}/after.yml")
+    assert "uses_after: after.yml" in dump_flow(load_flow(tmp_path / "flow.yml"), tmp_path)
+
+
 def test_yaml_inside_of_yaml() -> None:
     text = "jtype: Flow\nexecutors:\n- uses: |\n    jtype: Tagger\n    with: {x: a | b}\n"
     assert load_flow(text).executors[0].uses == {"jtype": "Tagger", "with": {"x": "a | b"}}
@@ -163,6 +174,7 @@ def test_variables_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
         ("quiet_error: no", 'executors[1].quiet_error: expected true or false, got "no"'),
         ("method: inspect", 'executors[1].method: expected one of add, needs, needs_all, got "inspect"'),
         ("method: needs, needs: first", "executors[1]: a join needs at least two Executors, got 'first'"),
+        ("uses_after: {with: {}}", "executors[1].uses_after.jtype: the definition names no class"),
         ("uses_with: [1]", "executors[1].uses_with: expected a map of arguments"),
         ("1: 2", "executors[1]: expected a name for a key, got 1"),
     ],
@@ -268,6 +280,11 @@ ENTRIES = st.fixed_dictionaries(
         "uses": st.sampled_from(["Encoder", "pkg.mod:Class", "exec.yml", {"jtype": "A", "with": {"x": "no"}}]),
         "uses_with": st.dictionaries(NAMES.map(lambda name: f"arg_{name}"), VALUES, max_size=3),
         "replicas": st.integers(1, 1024),
+        "shards": st.integers(1, 256),
+        "polling": st.sampled_from(["ALL", {"/search": "all", "*": "ANY"}]),
+        "uses_before": st.sampled_from(["Encoder", {"jtype": "A", "with": {"x": "no"}}]),
+        "uses_after": st.sampled_from(["exec.yml", None]),
+        "allow_partial": st.booleans(),
         "env": st.dictionaries(NAMES, st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=4)),
         "timeout_send": st.integers(1, 1000) | st.just(-1),
         "needs": st.just("gateway"),

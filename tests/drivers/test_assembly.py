@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from zflow.batching import dynamic_batching
-from zflow.config.plan import NodePlan, ReplicaPlan
+from zflow.config.plan import NodePlan, ReplicaPlan, ShardingPlan
 from zflow.documents import Document, DocumentArray
-from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, head_role, worker_role
 from zflow.executor import Executor, requests
 from zflow.roles.contract import APPLICATION
 from zflow.topology import Node, Topology
@@ -21,6 +21,11 @@ NODES = (
     NodePlan("first", (ReplicaPlan("first/rep-0"), ReplicaPlan("first/rep-1", "tcp://10.0.0.1:5"))),
     NodePlan("second", (ReplicaPlan("second/rep-0", "tcp://10.0.0.2:6"),), timeout_send=1.5, idempotent=True),
 )
+SHARDED = NodePlan(
+    "x",
+    tuple(ReplicaPlan(f"x/shard-{shard}/rep-{replica}", None, shard) for shard in (0, 1) for replica in (0, 1)),
+    sharding=ShardingPlan(2, {"/search": "ALL", "*": "ANY"}, after="x/uses-after/rep-0"),
+)
 READY = {"boot": bytes(16), "credit": 4, "name": "x", "role": "worker"}
 
 
@@ -33,6 +38,9 @@ def greeting(role) -> Message:
 def test_a_door_that_a_web_page_can_reach_asks_for_a_nonce(bind, kind):
     assert greeting(worker_role("a/rep-0", Executor(), bind=bind)).kind is kind
     assert greeting(gateway_role(TOPOLOGY, NODES, bind=bind)).kind is kind
+    head = head_peer_role(NODES[0], bind=bind)
+    assert head.receive(ROUTE, Message(Kind.HELLO), 0.0) == []
+    assert head.expire(1.0)[0][1].kind is kind
 
 
 def test_a_gateway_tells_what_fails_unawaited():
@@ -107,6 +115,31 @@ def test_what_the_plan_says_of_a_node_reaches_its_head():
     assert to_second.flags & IDEMPOTENT
     assert to_second.budget == 1_500_000
     assert role.next_deadline() == 11.5
+
+
+def asked(role, endpoint: str) -> list[object]:
+    """Whom a request for `endpoint` goes to."""
+    return [link for link, _ in role.receive(APPLICATION, Message(Kind.REQUEST, endpoint.encode(), endpoint), 0.0)]
+
+
+def test_shards_have_a_head_each_and_are_asked_as_the_plan_says():
+    role = head_role(SHARDED)
+    links = [replica.link for replica in SHARDED.replicas]
+    assert role.ways_out() == [*links, "x/uses-after/rep-0"]
+    for link in role.ways_out():
+        role.opened(link, 0.0)
+        role.receive(link, Message(Kind.READY, extra=dict(READY)), 0.0)
+    assert asked(role, "/search") == ["x/shard-0/rep-0", "x/shard-1/rep-0"]
+    assert len(asked(role, "/index")) == 1
+
+
+def test_a_head_process_has_the_ways_of_its_node_and_asks_the_shards_what_they_offer():
+    role = head_peer_role(SHARDED, name="x/head")
+    assert (role.name, role.ways_out()) == ("x/head", head_role(SHARDED).ways_out())
+    for link in role.ways_out():
+        role.opened(link, 0.0)
+        kinds = [message.kind for _, message in role.receive(link, Message(Kind.READY, extra=dict(READY)), 0.0)]
+        assert kinds == ([] if "uses-after" in link else [Kind.DESCRIBE])
 
 
 def test_only_external_replicas_have_an_address_from_the_beginning():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from zflow import errors
 from zflow.roles.contract import Link, Role, Steps
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.head_peer import HeadPeer
+from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Node, Topology
 from zflow.wire.frames import Part, part
@@ -50,14 +53,30 @@ def worker(setup: dict[str, Any]) -> Worker:
     )
 
 
-def head(setup: dict[str, Any]) -> Head:
-    return Head(
+def head(setup: dict[str, Any]) -> Role:
+    made = partial(
+        Head,
         setup["node"],
-        setup["replicas"],
         new_id=ids(setup.get("ids", [])),
         nodes=setup.get("nodes", []),
         chance=lambda: float(setup.get("chance", 1.0)),
     )
+    if "shards" not in setup:
+        return made(setup["replicas"])
+    return Shards(
+        setup["node"],
+        [made(links, name=f"{setup['node']}/shard-{number}") for number, links in enumerate(setup["shards"])],
+        polls_all={"*": False, **dict.fromkeys(setup["all"], True)},
+        allow_partial=setup.get("partial", False),
+        before=made([setup["before"]]) if "before" in setup else None,
+        after=made([setup["after"]]) if "after" in setup else None,
+        chance=lambda: 0.0,
+    )
+
+
+def head_process(setup: dict[str, Any]) -> HeadPeer:
+    inside = Head(setup["node"], setup["replicas"], new_id=ids([]), chance=lambda: 1.0)
+    return HeadPeer(setup["name"], inside, described_by=setup["replicas"], new_id=ids(setup["ids"]))
 
 
 def caller(setup: dict[str, Any]) -> Head:
@@ -85,6 +104,7 @@ def _node(noted: dict[str, Any]) -> Node:
 ROLES: dict[str, Callable[[dict[str, Any]], Role]] = {
     "worker": worker,
     "head": head,
+    "head process": head_process,
     "caller": caller,
     "gateway": gateway,
 }
@@ -109,7 +129,7 @@ def message_of(noted: dict[str, Any]) -> Message:
 
 def _part_of(noted: dict[str, Any]) -> Part:
     buffer = encode_map(noted["map"]) if "map" in noted else noted["holds"].encode()
-    return part(reading.PART_KINDS[noted["kind"]], noted["label"], [buffer])
+    return part(reading.PART_KINDS[noted["kind"]], noted["label"], [buffer], noted.get("shard"))
 
 
 def _extra(noted: dict[str, Any]) -> dict[str, Any]:

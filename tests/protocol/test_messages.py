@@ -17,7 +17,7 @@ from zflow.documents import arrays, limits
 from zflow.drivers import carrier, sockets
 from zflow.drivers.reactor import Reactor
 from zflow.errors import BY_CODE, ProtocolError, UnsupportedRequest
-from zflow.roles import front_door, head, liveness
+from zflow.roles import front_door, head, head_peer, liveness
 from zflow.wire import frames, header
 from zflow.wire.frames import Part, part
 from zflow.wire.header import Kind, Message, decode, encode, is_endpoint
@@ -32,8 +32,12 @@ WRONG: dict[str, list[Any]] = {  # values that are not of a type
     "bool": [1, 0, "true", None],
     "array of str": ["x", {}, None, 7],
     "array": ["x", {}, None, 7],
+    "map of uint": ["x", [], None, 7],
 }
-RIGHT: dict[str, Any] = {"id": ID, "uint": 4, "str": "x", "bool": True, "array of str": ["x"], "array": [["x", None]]}
+RIGHT: dict[str, Any] = {
+    **{"id": ID, "uint": 4, "str": "x", "bool": True},
+    **{"array of str": ["x"], "array": [["x", None]], "map of uint": {"x": 6}},
+}
 
 
 def test_the_version_and_the_places_of_the_header() -> None:
@@ -128,6 +132,7 @@ def test_timing_is_that_of_the_sockets_and_roles(ipc_directory: Path) -> None:
     assert timing["RETRY_PAUSE"] == head._BACKOFF * 2 * 1000
     assert timing["FAREWELL"] == front_door.FAREWELL * 1000
     assert timing["PROBE"] == front_door.PROBE * 1000
+    assert timing["HEAD_GREETING"] == head_peer.GREETING * 1000
     assert timing["GRACE"] == inspect.signature(Reactor).parameters["grace"].default * 1000
 
 

@@ -88,12 +88,14 @@ def test_an_unasked_answer_of_the_local_end_is_a_fault_of_ours(worker):
         worker.receive(EXECUTOR, reply(1), 0.0)
 
 
-def test_the_names_of_a_flow_come_from_the_greeting_and_not_from_the_request(worker):
-    forged = request(1)
-    forged.extra["nodes"] = ["forged"]
-    worker.receive(HEAD, forged, 0.0)
+@pytest.mark.parametrize(("told", "known"), [([], []), (["far", "away"], ["far", "away"]), ([[1], 2], ["[1]", "2"])])
+def test_the_names_of_a_flow_behind_who_asks_come_with_the_request(worker, told, known):
+    """A head process asks for Flows of others: its own greeting cannot name their Executors."""
+    handed_on = request(1)
+    handed_on.extra["nodes"] = told
+    worker.receive(HEAD, handed_on, 0.0)
     [(_, begun)] = worker.expire(0.0)
-    assert begun.extra["nodes"] == ["a", "b"]
+    assert begun.extra["nodes"] == known
 
 
 # -- credit ------------------------------------------------------------------------------------------------------------

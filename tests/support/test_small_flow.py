@@ -38,6 +38,25 @@ def test_each_node_has_as_many_workers_as_asked():
     assert set(flow.network.peers) == {CLIENT, GATEWAY, *flow.links()}
 
 
+def test_shards_have_workers_each_and_so_have_those_around_them():
+    flow = SmallFlow(["a", "b"], replicas={"b": 2}, shards={"b": 2}, sharding={"after": True})
+    links = [f"b/shard-{shard}/rep-{replica}" for shard in (0, 1) for replica in (0, 1)]
+    assert flow.links("b") == [*links, "b/uses-after/rep-0"]
+    call_id = flow.ask()
+    flow.network.run()
+    assert text_of(flow.outcome(call_id).parts) == "b(b(a(in))+b(a(in)))"
+
+
+def test_a_node_may_stand_alone_behind_a_head_of_its_own():
+    flow = SmallFlow(["a", "b"], replicas={"b": 2}, standing=["b"])
+    assert (flow.dialler_of("a/rep-0"), flow.dialler_of("b/rep-1")) == (GATEWAY, "b/head")
+    assert flow.gateway.ways_out() == ["a/rep-0", "b/head"]
+    call_id = flow.ask()
+    flow.network.run()
+    assert text_of(flow.outcome(call_id).parts) == "b(a(in))"
+    assert flow.leftovers() == {}
+
+
 def test_a_request_that_is_under_way_is_found_among_the_leftovers():
     flow = SmallFlow(["a"], takes=1.0)
     call_id = flow.ask()
@@ -111,6 +130,9 @@ class Story(NamedTuple):
 
     nodes: tuple[Node, ...]
     replicas: dict[str, int]
+    shards: dict[str, int]
+    sharding: dict[str, object]
+    standing: frozenset[str]
     idempotent: frozenset[str]
     timeouts: dict[str, float]
     credit: int
@@ -125,7 +147,8 @@ class Story(NamedTuple):
 
 
 times = st.integers(0, int(HORIZON * 10)).map(lambda tenth: tenth / 10)
-MISHAPS = ["kill", "restart", "cut", "cut the client", "roll", "kill the gateway", "delay", "duplicate", "reorder"]
+MISHAPS = ["kill", "restart", "cut", "roll", "cut the client", "kill the gateway", "kill a head"]
+MISHAPS += ["delay", "duplicate", "reorder"]
 
 
 @st.composite
@@ -146,6 +169,12 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(
         nodes=nodes,
         replicas={name: draw(st.integers(1, 3)) for name in names},
+        shards={name: draw(st.integers(1, 3)) for name in names if draw(st.integers(0, 2)) == 0},
+        sharding={
+            "polls_all": {"*": draw(st.booleans())},
+            **{option: draw(st.booleans()) for option in ("allow_partial", "before", "after")},
+        },
+        standing=frozenset(name for name in names if draw(st.integers(0, 2)) == 0),
         idempotent=frozenset(name for name in names if draw(st.booleans())),
         timeouts={name: 1.5 for name in names if draw(st.integers(0, 5)) == 0},
         credit=draw(st.integers(1, 3)),
@@ -179,6 +208,9 @@ class Run:
             story.nodes,
             network=self.network,
             replicas=story.replicas,
+            shards=story.shards,
+            sharding=story.sharding,
+            standing=story.standing,
             executor=self._execute,
             takes=self._takes,
             credit=story.credit,
@@ -242,6 +274,9 @@ class Run:
         elif mishap.what == "kill the gateway":
             if not self.story.inline:
                 self.network.restart(GATEWAY, self.flow.new_gateway())
+        elif mishap.what == "kill a head":
+            for name in sorted(self.story.standing)[mishap.whom % 5 :][:1]:
+                self.network.restart(f"{name}/head", self.flow.new_head_peer(name))
         elif links:
             self._harm(links[mishap.whom % len(links)], mishap.what)
 
@@ -262,7 +297,7 @@ class Run:
         elif what == "restart":
             network.restart(link, self.flow.new_worker(link))
         elif what == "cut":
-            network.cut(GATEWAY, link)
+            network.cut(self.flow.dialler_of(link), link)
         elif network.peers[link].is_alive and not network.peers[link].is_busy:  # what a reactor does between requests
             network.drain(link)
             waited = 0
@@ -276,16 +311,27 @@ class Run:
             network.restart(link, self.flow.new_worker(link))
 
 
-def expected_text(topology: Topology, text: str) -> str:
+def expected_text(topology: Topology, text: str, story: Story) -> str:
     """What `tell` makes of a request on its way through the graph."""
     made = {GATEWAY: text}
 
     def of(name: str) -> str:
         if name not in made:
-            made[name] = f"{name}({'+'.join(of(need) for need in topology.by_name[name].needs)})"
+            inputs = "+".join(of(need) for need in topology.by_name[name].needs)
+            for places in _stages(name, story):
+                inputs = "+".join([f"{name}({inputs})"] * places)
+            made[name] = inputs
         return made[name]
 
     return of(topology.last)
+
+
+def _stages(name: str, story: Story) -> list[int]:
+    """The stages of a node, and in how many places each is worked on at once."""
+    if name not in story.shards:
+        return [1]
+    around = {where: [1] if story.sharding[where] else [] for where in ("before", "after")}
+    return [*around["before"], story.shards[name] if story.sharding["polls_all"]["*"] else 1, *around["after"]]  # type: ignore[index]
 
 
 def check(run: Run) -> None:
@@ -297,7 +343,10 @@ def check(run: Run) -> None:
         took = asker.answered_at[asker.answers.index(outcome)] - at
         assert took <= (BOUND if asked.budget is None else asked.budget + 0.001), f"{outcome} took {took:g} s"
         if outcome.kind is Kind.REPLY:
-            assert text_of(outcome.parts) == expected_text(flow.topology, text)
+            if "missing" in outcome.extra:
+                assert run.story.sharding["allow_partial"]
+            else:
+                assert text_of(outcome.parts) == expected_text(flow.topology, text, run.story)
         else:
             assert outcome.kind is Kind.FAILURE
         if outcome.flags & NOT_STARTED:
@@ -305,8 +354,12 @@ def check(run: Run) -> None:
         if not asked.is_idempotent:
             attempts = Counter((begun.call_id, begun.node) for begun in run.begun if text in begun.text)
             for (_, node), count in attempts.items():
-                assert count <= 1 + (RETRIES if node in run.story.idempotent else 0), f"{node} ran {text} {count} times"
-            assert len(attempts) == len({node for _, node in attempts}), f"{text} was walked twice: {attempts}"
+                most = sum(_stages(node, run.story)) * (1 + (RETRIES if node in run.story.idempotent else 0))
+                assert count <= most, f"{node} ran {text} {count} times"
+            for node, calls in Counter(node for _, node in attempts).items():
+                # a head process makes a call of its own of each attempt; nobody else has more than one for a request
+                most = 1 + RETRIES if node in run.story.standing & run.story.idempotent else 1
+                assert calls <= most, f"{text} was walked twice: {attempts}"
     assert flow.leftovers() == {}
 
 

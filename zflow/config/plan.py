@@ -1,4 +1,4 @@
-"""What follows from a spec: every process, its links and addresses. Replicas are multiplied here and nowhere else.
+"""What follows from a spec: every process, its links and addresses. Shards and replicas are multiplied only here.
 
 A plan is plain data and can travel to another process. Supervisor and exports read the same plan.
 """
@@ -6,16 +6,22 @@ A plan is plain data and can travel to another process. Supervisor and exports r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config.deployment import DeploymentSpec
 from zflow.config.kinds import FOR_EVER
+from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
-from zflow.topology import GATEWAY, Topology
+from zflow.topology import GATEWAY, Node, Topology
 
+_NOTHING_OF_ITS_CLASS: dict[str, Any] = {
+    name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
+}
+_OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "start_method")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
@@ -26,16 +32,30 @@ class ReplicaPlan(NamedTuple):
 
     link: str
     address: str | None = None
+    shard: int = 0
+
+
+class ShardingPlan(NamedTuple):
+    """How a node's shards are asked. polling: endpoint -> ANY or ALL, ``*`` for the others. before, after: the links
+    of the Executors around the shards, empty where there is none."""
+
+    shards: int
+    polling: Mapping[str, str]
+    allow_partial: bool = False
+    before: str = ""
+    after: str = ""
 
 
 class NodePlan(NamedTuple):
-    """A node of the graph as its head sees it. timeout_send in seconds; retries None: the head's own rule."""
+    """A node of the graph as its head sees it. replicas: those of all its shards. timeout_send in seconds; retries
+    None: the head's own rule. sharding: None for one shard with nothing around it."""
 
     name: str
     replicas: tuple[ReplicaPlan, ...]
     retries: int | None = None
     timeout_send: float | None = None
     idempotent: bool = False
+    sharding: ShardingPlan | None = None
 
 
 class WorkerPlan(NamedTuple):
@@ -71,11 +91,24 @@ class GatewayPlan(NamedTuple):
     start_method: str = "warm"
 
 
+class HeadPlan(NamedTuple):
+    """The process that stands before those of one Executor, for everybody else. Its fields mean what they do above."""
+
+    name: str
+    bind: str
+    node: NodePlan
+    env: Mapping[str, str] = {}
+    quiet_error: bool = False
+    timeout_ready: float | None = 600.0
+    start_method: str = "warm"
+
+
 class Plan(NamedTuple):
-    """All of a Flow. workers: the processes to start; nodes: what the graph is made of, external ones included."""
+    """All of a Flow, or of a Deployment. workers: the processes to start. gateway: the one that stands before them.
+    nodes: what the graph is made of, external ones included."""
 
     workers: tuple[WorkerPlan, ...]
-    gateway: GatewayPlan | None
+    gateway: GatewayPlan | HeadPlan | None
     topology: Topology
     nodes: tuple[NodePlan, ...]
 
@@ -84,12 +117,7 @@ def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
-    workers = [
-        _worker(executor, link, replica, description, bind)
-        for executor in local
-        for description, bind in [(_description(executor), _bind(executor, spec.insecure))]
-        for replica, link in enumerate(_links(executor.name, executor.replicas))
-    ]
+    workers = [worker for executor in local for worker in _workers(executor, _bind(executor, spec.insecure))]
     return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes)
 
 
@@ -109,13 +137,41 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
 
     Without a name it takes its class's. Raises ConfigError, also for options that only make sense in a Flow.
     """
-    if spec.replicas > 1 or spec.external:
-        wrong = "replicas" if spec.replicas > 1 else "external"
-        raise ConfigError(f"{wrong}: a standalone Executor is one process, started here; this is for a Flow")
+    if not spec.is_one_process or spec.external:
+        wrong = "external" if spec.external else "replicas, shards"
+        raise ConfigError(
+            f"{wrong}: this is one process, started here; several are a Deployment, others are for a Flow"
+        )
+    for name in _OF_A_HEAD:
+        if name in spec.given:
+            raise ConfigError(
+                f"{name}: nothing stands before the one process of this Executor that could do it; this is for an "
+                "Executor with replicas or shards, a Deployment or a Flow"
+            )
     description = _description(spec)
     name = spec.name or description.class_name
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
-    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)
+    return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)
+
+
+def plan_deployment(deployment: DeploymentSpec) -> Plan:
+    """The plan of one Executor that stands alone, with a head before its processes.
+
+    Without a name it takes its class's. Raises ConfigError.
+    """
+    spec = deployment.executor
+    spec = replace(spec, name=spec.name or _description(spec).class_name)
+    node = _node(spec)
+    head = HeadPlan(
+        name=f"{spec.name}/head",
+        bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, deployment.front.insecure),
+        node=node,
+        env=spec.env,
+        quiet_error=spec.quiet_error,
+        timeout_ready=_seconds(spec.timeout_ready),
+        start_method=_start_method(spec.start_method, spec.env),
+    )
+    return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (node,))
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
@@ -131,8 +187,25 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
     )
 
 
+def _workers(spec: ExecutorSpec, bind: str | None) -> Iterator[WorkerPlan]:
+    """Every process of `spec`: the replicas of all shards, then those around the shards."""
+    description = _description(spec)
+    for shard in range(spec.shards):
+        for replica, link in enumerate(_links(spec, shard)):
+            yield _worker(spec, link, description, bind, replica, shard)
+    for link, uses in ((_link_before(spec), spec.uses_before), (_link_after(spec), spec.uses_after)):
+        if link:
+            around = replace(spec, uses=uses, **_NOTHING_OF_ITS_CLASS, replicas=1, shards=1)
+            yield _worker(around, link, _description(around), None)
+
+
 def _worker(
-    spec: ExecutorSpec, link: str, replica: int, description: ExecutorDescription, bind: str | None
+    spec: ExecutorSpec,
+    link: str,
+    description: ExecutorDescription,
+    bind: str | None,
+    replica: int = 0,
+    shard: int = 0,
 ) -> WorkerPlan:
     return WorkerPlan(
         name=link,
@@ -142,8 +215,8 @@ def _worker(
             "name": link,
             "replicas": spec.replicas,
             "replica_id": replica,
-            "shards": 1,
-            "shard_id": 0,
+            "shards": spec.shards,
+            "shard_id": shard,
             "workspace": spec.workspace,
         },
         bind=bind,
@@ -157,18 +230,44 @@ def _worker(
 
 
 def _node(spec: ExecutorSpec) -> NodePlan:
-    addresses = [f"tcp://{address}" for address in spec.addresses] if spec.external else [None] * spec.replicas
     return NodePlan(
         name=spec.name,
-        replicas=tuple(map(ReplicaPlan, _links(spec.name, len(addresses)), addresses)),
+        replicas=tuple(_ways(spec)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
         idempotent=spec.idempotent,
+        sharding=_sharding(spec),
     )
 
 
-def _links(name: str, replicas: int) -> list[str]:
-    return [f"{name}/rep-{replica}" for replica in range(replicas)]
+def _ways(spec: ExecutorSpec) -> Iterator[ReplicaPlan]:
+    """The ways to `spec`: the addresses of an external Executor, or the replicas of each shard."""
+    for replica, address in enumerate(spec.addresses):
+        yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}")
+    for shard in range(0 if spec.external else spec.shards):
+        for link in _links(spec, shard):
+            yield ReplicaPlan(link, None, shard)
+
+
+def _sharding(spec: ExecutorSpec) -> ShardingPlan | None:
+    before, after = _link_before(spec), _link_after(spec)
+    if spec.shards == 1 and not before and not after:
+        return None
+    return ShardingPlan(spec.shards, polling_table(spec.polling), spec.allow_partial, before, after)
+
+
+def _links(spec: ExecutorSpec, shard: int) -> list[str]:
+    """The replicas of one shard. Where there is one only, its number is not worth a name."""
+    stem = f"{spec.name}/shard-{shard}" if spec.shards > 1 else spec.name
+    return [f"{stem}/rep-{replica}" for replica in range(spec.replicas)]
+
+
+def _link_before(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_before is None else f"{spec.name}/uses-before/rep-0"
+
+
+def _link_after(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_after is None else f"{spec.name}/uses-after/rep-0"
 
 
 def _description(spec: ExecutorSpec) -> ExecutorDescription:

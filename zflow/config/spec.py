@@ -33,6 +33,7 @@ from zflow.config.kinds import (
 )
 from zflow.config.options import IN_FLOWS, Option, Surface, collect, option, options_of
 from zflow.config.places import Place
+from zflow.config.polling import POLLING, Polling
 from zflow.errors import TopologyError
 from zflow.executor import Executor, checked_metas, checked_requests
 from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology
@@ -41,6 +42,7 @@ from zflow.wire.payload import decode_map
 
 __all__ = ["ExecutorSpec", "FlowSpec", "Option", "Surface", "options_of"]
 
+MAX_SHARDS = 256
 _HERE = Place()  # an option's own name says enough where Python gave it
 _WARM = one_of("warm", "spawn")
 _PERIOD = whole(1, (1 << 31) - 1, metavar="MS")
@@ -115,7 +117,18 @@ class ExecutorSpec:
         "port to bind (0: the system chooses; default: no port, only this Flow); of an external one, its own",
     )
     external: bool = option(FLAG, False, "it runs already: connect, never start or stop it", surfaces=IN_FLOWS)
-    replicas: int = option(whole(1, 1024), 1, "how many processes serve it")
+    replicas: int = option(whole(1, 1024), 1, "how many processes serve it, or each of its shards")
+    shards: int = option(whole(1, MAX_SHARDS), 1, "how many parts it has, each with data and processes of its own")
+    polling: Polling | None = option(
+        POLLING, None, "ask ANY one shard or ALL, also by endpoint (default: /search=ALL, others ANY)"
+    )
+    uses_before: type[Executor] | str | Definition | None = option(
+        _USES, None, "an Executor that each request passes before it goes to the shards"
+    )
+    uses_after: type[Executor] | str | Definition | None = option(
+        _USES, None, "an Executor that gets what the shards made, as its docs_matrix, and makes the answer of it"
+    )
+    allow_partial: bool = option(FLAG, False, "answer without the shards that fail, and name them")
     max_concurrency: int = option(
         whole(1, 65_536), 64, "how many calls of its async def methods run at once in one process", unit="calls"
     )
@@ -170,6 +183,16 @@ class ExecutorSpec:
         return spec
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether several processes of ours serve it."""
+        return self.shards > 1 or self.replicas > 1
+
+    @property
+    def is_one_process(self) -> bool:
+        """Whether nobody needs to spread requests over several processes."""
+        return not self.is_scaled and self.uses_before is None and self.uses_after is None
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """``host:port`` of each replica of an external Executor; empty for one that the Flow starts."""
         if not self.external:
@@ -188,6 +211,7 @@ _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
     *("workspace", "replicas", "env", "max_concurrency", "timeout_ready", "start_method"),
 )
+_OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 
 
 def _check_addresses(spec: ExecutorSpec, place: Place) -> None:
@@ -203,6 +227,10 @@ def _check_addresses(spec: ExecutorSpec, place: Place) -> None:
         if name in spec.given:
             told = f"an external Executor runs already and is not started by this Flow; remove {name}"
             raise place.down(name).fault(told + (" and list its addresses in host" if name == "replicas" else ""))
+    for name in _OF_SHARDS:
+        if name in spec.given:
+            told = f"the shards of an external Executor are its own head's affair; remove {name}"
+            raise place.down(name).fault(f"{told}, and give it where the Executor is started (zflow executor --shards)")
     if not spec.port_in and not all(ports):
         raise place.down("port_in").fault("an external Executor is found by host and port_in; give its port")
     if spec.port_in and any(ports):
@@ -261,8 +289,10 @@ class FlowSpec:
         Raises ConfigError for a wrong option. The graph as a whole is checked by `topology`.
         """
         executor = ExecutorSpec.from_options(place, surface, **options)
-        if executor.replicas > 1 and executor.port_in:
-            raise place.down("port_in").fault("replicas cannot share one port; leave port_in out")
+        if executor.port_in and not executor.is_one_process:
+            several = "uses_before and uses_after" if executor.shards == executor.replicas == 1 else "replicas"
+            several = "shards" if executor.shards > 1 else several
+            raise place.down("port_in").fault(f"{several} cannot share one port; leave port_in out")
         previous = next((before.name for before in reversed(self.executors) if not before.floating), GATEWAY)
         filled = replace(
             executor,

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,11 @@ from zflow.config.plain_yaml import Parsed, dump, parse
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import TopologyError, nearest
 
-__all__ = ["dump_flow", "load_flow", "parse"]
+__all__ = ["USES", "as_map", "dump_flow", "load_flow", "parse", "plain", "read_root", "resolve", "saved"]
 
 _KEYS = ("jtype", "version", "with", "gateway", "executors")
 _GATEWAY_KEYS = ("port", "port_expose", "host")
+USES = ("uses", "uses_before", "uses_after")
 _METHODS = ("add", "needs", "needs_all")
 
 
@@ -49,15 +50,7 @@ def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, A
     ``${{ CONTEXT.x }}``. Raises ConfigError with file, line and path of the fault, such as
     ``flow.yml:12 executors[1].replicas: expected a whole number, got "two"``.
     """
-    if isinstance(source, str) and "\n" not in source and is_file(source):
-        source = Path(source)
-    folder = Folder(source.parent.absolute(), confined=True) if isinstance(source, Path) else Folder.current()
-    if isinstance(source, Mapping):
-        value, place = Parsed(source, Place())
-    else:
-        value, place = parse(source, context=context, class_allowed=_class_allowed)
-    root = _map(value, place)
-    _check_root(root, place)
+    root, place, folder = read_root(source, "Flow", _KEYS, context=context, class_allowed=_class_allowed)
     spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **_flow_options(root, place))
     for number, entry in enumerate(_list(root.get("executors"), place.down("executors"))):
         spec = _add(spec, entry, folder, place.down("executors", number), context)
@@ -68,6 +61,27 @@ def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, A
     return spec
 
 
+def read_root(
+    source: str | Path | Mapping[str, Any],
+    jtype: str,
+    keys: Sequence[str],
+    *,
+    context: Mapping[str, Any] | None,
+    class_allowed: Callable[[Keys], bool],
+) -> tuple[dict[str, Any], Place, Folder]:
+    """The map in `source`, checked to be of this `jtype` and to have no other keys; its place; and its folder."""
+    if isinstance(source, str) and "\n" not in source and is_file(source):
+        source = Path(source)
+    folder = Folder(source.parent.absolute(), confined=True) if isinstance(source, Path) else Folder.current()
+    if isinstance(source, Mapping):
+        value, place = Parsed(source, Place())
+    else:
+        value, place = parse(source, context=context, class_allowed=class_allowed)
+    root = as_map(value, place)
+    _check_root(root, place, jtype, keys)
+    return root, place, folder
+
+
 def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
     """`spec` as YAML: what was given and nothing else, so that loading it gives an equal spec.
 
@@ -76,32 +90,32 @@ def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
     """
     flow: dict[str, Any] = {"jtype": "Flow", "version": "1"}
     if spec.given:
-        flow["with"] = _plain(spec.given)
+        flow["with"] = plain(spec.given)
     place = Place("", ("executors",))
     target = Path(folder).absolute() if folder is not None else None
     if spec.executors:
-        flow["executors"] = [_entry(item, target, place.down(item.name)) for item in spec.executors]
+        flow["executors"] = [saved(item, target, place.down(item.name)) for item in spec.executors]
     return dump(flow)
 
 
 def _class_allowed(path: Keys) -> bool:
     """``!Name`` may stand in front of the Flow and of the definition of an Executor."""
-    return not path or (len(path) == 3 and path[0] == "executors" and path[2] == "uses")
+    return not path or (len(path) == 3 and path[0] == "executors" and path[2] in USES)
 
 
-def _check_root(root: Mapping[str, Any], place: Place) -> None:
+def _check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequence[str]) -> None:
     for key in root:
-        if key not in _KEYS:
-            raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), _KEYS)}")
-    if root.get("jtype") != "Flow":
-        raise place.down("jtype").fault(f"expected 'jtype: Flow', got {shown(root.get('jtype'))}")
+        if key not in keys:
+            raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), keys)}")
+    if root.get("jtype") != jtype:
+        raise place.down("jtype").fault(f"expected 'jtype: {jtype}', got {shown(root.get('jtype'))}")
     if str(root.get("version", "1")) not in ("1", "1.0"):
         raise place.down("version").fault(f"expected version '1', got {shown(root['version'])}")
 
 
 def _flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    options = _map(root.get("with"), place.down("with"))
-    for key, value in _map(root.get("gateway"), place.down("gateway")).items():
+    options = as_map(root.get("with"), place.down("with"))
+    for key, value in as_map(root.get("gateway"), place.down("gateway")).items():
         there = place.down("gateway", key)
         if key not in _GATEWAY_KEYS:
             raise there.fault(f"unknown option {shown(key)}: {nearest(key, _GATEWAY_KEYS)}")
@@ -112,21 +126,28 @@ def _flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
 
 
 def _add(spec: FlowSpec, entry: Any, folder: Folder, place: Place, context: Mapping[str, Any] | None) -> FlowSpec:
-    options = _map(entry, place)
+    options = as_map(entry, place)
     method = options.pop("method", None) or "add"
     if method not in _METHODS:
         raise place.down("method").fault(f"expected one of {', '.join(_METHODS)}, got {shown(method)}")
-    if options.get("uses") is not None:
-        options["uses"] = checked_uses(options["uses"], folder, place.down("uses"), context)
-    if options.get("py_modules") is not None:
-        options["py_modules"] = checked_modules(options["py_modules"], folder, place.down("py_modules"))
+    resolve(options, folder, place, context)
     if method == "needs":
         return spec.needs(options.pop("needs", None) or (), place, Surface.YAML, **options)
     add = spec.needs_all if method == "needs_all" else spec.add
     return add(place, Surface.YAML, **options)
 
 
-def _map(value: Any, place: Place) -> dict[str, Any]:
+def resolve(options: dict[str, Any], folder: Folder, place: Place, context: Mapping[str, Any] | None) -> None:
+    """What options of an Executor name by relative paths is from now on found in `folder`."""
+    for key in USES:
+        if options.get(key) is not None:
+            options[key] = checked_uses(options[key], folder, place.down(key), context)
+    if options.get("py_modules") is not None:
+        options["py_modules"] = checked_modules(options["py_modules"], folder, place.down("py_modules"))
+
+
+def as_map(value: Any, place: Place) -> dict[str, Any]:
+    """The map with names for keys that stands at `place`; an empty one where nothing does."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -143,10 +164,12 @@ def _list(value: Any, place: Place) -> list[Any]:
     return value or []
 
 
-def _entry(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str, Any]:
-    entry = _plain(executor.given)
-    if "uses" in entry:
-        entry["uses"] = _saved_uses(entry["uses"], folder, place.down("uses"))
+def saved(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str, Any]:
+    """What was given for `executor`, as it stands in a file in `folder`."""
+    entry = plain(executor.given)
+    for key in USES:
+        if key in entry:
+            entry[key] = _saved_uses(entry[key], folder, place.down(key))
     if "py_modules" in entry and folder is not None:
         entry["py_modules"] = modules_relative_to(entry["py_modules"], folder, place.down("py_modules"))
     return entry
@@ -163,6 +186,6 @@ def _saved_uses(uses: Any, folder: Path | None, place: Place) -> Any:
     return os.path.relpath(uses, folder) if inside else uses
 
 
-def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """Our own tuples as lists; what users gave stays as it is, for `dump` to judge."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.config.plan import NodePlan
+from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
@@ -16,6 +17,8 @@ from zflow.executor import Executor
 from zflow.roles.batching import Batching, Rule
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
+from zflow.roles.head_peer import HeadPeer
+from zflow.roles.shards import Shards
 from zflow.roles.worker import Worker
 from zflow.topology import Topology
 from zflow.wire.header import Message
@@ -34,18 +37,7 @@ def gateway_role(
 ) -> Gateway:
     """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
     names = [node.name for node in nodes]
-    heads = {
-        node.name: Head(
-            node.name,
-            [replica.link for replica in node.replicas],
-            new_id=new_id,
-            retries=node.retries,
-            timeout=node.timeout_send,
-            idempotent=node.idempotent,
-            nodes=names,
-        )
-        for node in nodes
-    }
+    heads = {node.name: head_role(node, names) for node in nodes}
     return Gateway(
         topology,
         heads,
@@ -55,6 +47,55 @@ def gateway_role(
         new_nonce=_nonces(bind),
         on_floating_failure=on_floating_failure,
     )
+
+
+def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "") -> HeadPeer:
+    """The head of `node` as a peer of its own; `bind` is as for a gateway."""
+    workers = [replica.link for replica in node.replicas]
+    return HeadPeer(
+        name or node.name,
+        head_role(node),
+        described_by=workers,
+        new_id=new_id,
+        boot=new_id(),
+        new_nonce=_nonces(bind),
+    )
+
+
+def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
+    """The head of `node`, or of all its shards. names: of all nodes of the graph that asks."""
+    sharding = node.sharding
+    if sharding is None:
+        return _head(node, names, [replica.link for replica in node.replicas])
+    shards = [
+        _head(node, names, [replica.link for replica in node.replicas if replica.shard == shard], shard_name)
+        for shard, shard_name in enumerate(_shard_names(node.name, sharding.shards))
+    ]
+    return Shards(
+        node.name,
+        shards,
+        polls_all={endpoint: way == ALL for endpoint, way in sharding.polling.items()},
+        allow_partial=sharding.allow_partial,
+        before=_head(node, names, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
+        after=_head(node, names, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
+    )
+
+
+def _head(node: NodePlan, names: Sequence[str], links: Sequence[str], name: str = "") -> Head:
+    return Head(
+        node.name,
+        links,
+        new_id=new_id,
+        retries=node.retries,
+        timeout=node.timeout_send,
+        idempotent=node.idempotent,
+        nodes=names,
+        name=name,
+    )
+
+
+def _shard_names(name: str, shards: int) -> list[str]:
+    return [f"{name}/shard-{shard}" for shard in range(shards)] if shards > 1 else [name]
 
 
 def worker_role(

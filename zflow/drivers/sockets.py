@@ -63,9 +63,9 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Soc
 
 
 def bind_also(socket: zmq.Socket[bytes], address: str) -> str:
-    """Bind a ROUTER to `address`, besides where it is bound already. Returns the address really bound; raises as `bind`.
+    """Bind a ROUTER to `address`, besides where it is bound already. Returns the address really bound.
 
-    What is set here holds for who connects by this address.
+    Raises as `bind` does. What is set here holds for who connects by this address.
     """
     check_address(address)
     if not is_tcp(address) and os.path.lexists(address.removeprefix("ipc://")):  # libzmq would take its place

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from zflow.config.plan import GatewayPlan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
 from zflow.processes.channel import Channel, Words
 from zflow.processes.logs import Log
 from zflow.processes.restart_policy import RestartPolicy
 
-PeerPlan = WorkerPlan | GatewayPlan
+PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
 
 class State(enum.Enum):
@@ -54,7 +54,7 @@ class Child:
         self.link = link or plan.name
         self.is_member = True
         self.bind_later = ""
-        self.is_gateway = isinstance(plan, GatewayPlan)
+        self.is_gateway = not isinstance(plan, WorkerPlan)  # or the head of a Deployment
         self.node = plan.node if isinstance(plan, WorkerPlan) else plan.name
         self.bind = plan.bind
         self.state = State.STARTING

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from zflow.config.plan import GatewayPlan, WorkerPlan
-from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
+from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
@@ -39,7 +39,7 @@ BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nob
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
 _OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
-PeerPlan = WorkerPlan | GatewayPlan
+PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
 
 def run(descriptor: int) -> int:
@@ -101,6 +101,8 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     """The peer of `plan`, built and bound, ready to run."""
     if isinstance(plan, WorkerPlan):
         reactor = _make_worker(plan, bind, lifeline, log)
+    elif isinstance(plan, HeadPlan):
+        reactor = Reactor(head_peer_role(plan.node, name=plan.name, bind=bind), bind=bind, directory=directory)
     else:
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)

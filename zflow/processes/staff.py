@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from zflow.config.plan import WorkerPlan
 from zflow.errors import PortInUse, StartError
@@ -144,7 +145,7 @@ class Staff:
         for group in dict.fromkeys([group_of(link) for link in [*addresses, *(child.link for child in leaving)]]):
             those = [child for child in leaving if group_of(child.link) == group]
             self._announcer.replicas(
-                group, self._roster.links(group), addresses, lambda those=those: self._end_all(those), clock()
+                group, self._roster.links(group), addresses, partial(self._end_all, those), clock()
             )
 
     def _end_all(self, children: Sequence[Child]) -> None:

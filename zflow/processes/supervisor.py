@@ -206,7 +206,7 @@ class Supervisor:
             self._leave()
 
     def _turn(self) -> None:
-        dues = [who.due for who in (*self._children, self._announcer) if who.due is not None]
+        dues = [due for due in (self._announcer.due, *(child.due for child in self._children)) if due is not None]
         self._switchboard.turn(max(0.0, min(dues) - clock()) if dues else None)
         now = clock()
         self._announcer.expire(now)
@@ -278,9 +278,11 @@ class Supervisor:
                     self._hear_child(child)  # its last words, before they are forgotten
                     self._child_ended(child, exit_in_words(words["status"]))
             return
-        child = self._roster.by_link(words["child"])
-        if child is None:
-            return
+        asked_for = self._roster.by_link(words["child"])
+        if asked_for is not None:
+            self._was_born(asked_for, words)
+
+    def _was_born(self, child: Child, words: Words) -> None:
         if "pid" not in words:
             self._child_ended(child, f"could not be started: {words['because']}")
             return

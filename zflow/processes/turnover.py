@@ -27,7 +27,10 @@ class House(Protocol):
     """What a turnover has done."""
 
     def bear(self, plan: WorkerPlan, turnover: Turnover) -> Child:
-        """Start a process that nobody asks yet, on a private address if `turnover` renews. Raises ZflowError or OSError when there can be none."""
+        """Start a process that nobody asks yet, on a private address if `turnover` renews.
+
+        Raises ZflowError or OSError when there can be none.
+        """
 
     def admit(self, newcomer: Child, instead_of: Child | None, turnover: Turnover) -> None:
         """Have `newcomer` asked from now on, and `instead_of` no more; that one then finishes and ends."""

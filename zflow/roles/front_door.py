@@ -46,19 +46,24 @@ class FrontDoor:
     ) -> None:
         self.name = name
         self.role = role
-        self.credit = credit
         self.greeted: dict[Link, _Session] = {}  # oldest first
         self.draining = False
         self.leaves_at: float | None = None
         self.probes_at: float | None = None
         self.dropped = 0
-        self._ready: dict[str, Any] = {"boot": boot, "credit": credit, "name": name, "role": role, "software": SOFTWARE}
-        if idempotent:
-            self._ready["idempotent"] = list(idempotent)
+        self._ready: dict[str, Any] = {"boot": boot, "name": name, "role": role, "software": SOFTWARE}
+        self.announce(credit, idempotent)
         self._new_nonce = new_nonce
         self._challenged: dict[Route, bytes] = {}
         self._describe = describe
         self._status = status
+
+    def announce(self, credit: int, idempotent: Sequence[str]) -> None:
+        """What is granted to those who greet from now on."""
+        self.credit = self._ready["credit"] = credit
+        self._ready.pop("idempotent", None)
+        if idempotent:
+            self._ready["idempotent"] = list(idempotent)
 
     def receive(self, link: Link, message: Message, now: float) -> Steps | None:
         """What to answer; None when it is for the role behind the door: a REQUEST, a CANCEL or a MORE of a caller."""

@@ -22,9 +22,8 @@ from typing import Any
 
 from zflow.documents.limits import MAX_CONDITIONS
 from zflow.errors import Cancelled, DeadlineExceeded, InvalidRequest, RemoteError, Unavailable, UnsupportedRequest
-from zflow.roles.contract import Link, Steps, failure, group_of
+from zflow.roles.contract import Link, NodeRole, Steps, failure, group_of
 from zflow.roles.front_door import PROBE, FrontDoor
-from zflow.roles.head import Head
 from zflow.roles.patience import Patience, Progress, Verdict
 from zflow.roles.timers import Timers
 from zflow.roles.walk import Wait, Walk
@@ -34,11 +33,12 @@ from zflow.wire.frames import DOCUMENTS, RESULTS, Part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 
 _UP = "gateway"  # the origin that a head inside this gateway answers to
+_MAX_MISSING = 512  # more names would not fit into a header
 _NO_JOINS: dict[str, int] = {}  # shared by the walks through a graph without any
 
 
 class Gateway:
-    """The gateway role. heads: one per node of `topology`, by name; new_id: makes 16-byte ids.
+    """The gateway role. heads: a Head, or Shards, per node of `topology`, by name; new_id: makes 16-byte ids.
 
     on_floating_failure: is told the node and the FAILURE that nobody waits for.
     """
@@ -46,7 +46,7 @@ class Gateway:
     def __init__(
         self,
         topology: Topology,
-        heads: Mapping[str, Head],
+        heads: Mapping[str, NodeRole],
         *,
         new_id: Callable[[], bytes],
         name: str = "gateway",
@@ -72,7 +72,7 @@ class Gateway:
         self._heads = dict(heads)
         self._head_of = {link: head for head in heads.values() for link in head.ways_out()}
         self._head_of_group = {**heads, **{group_of(link): head for link, head in self._head_of.items()}}
-        self._busy: dict[str, Head] = {}  # those that have calls, by node; of 64 in a row it is one
+        self._busy: dict[str, NodeRole] = {}  # those that have calls, by node; of 64 in a row it is one
         self._new_id = new_id
         patience = Patience(topology)
         self._patience = patience if patience.is_needed else None
@@ -278,8 +278,8 @@ class Gateway:
         walk.left -= 1
         if walk.progress is not None:
             walk.progress.open.discard(name)
-        if outcome.extra and outcome.extra.get("filtered"):
-            walk.filtered = True
+        if outcome.extra:
+            _note_extra(walk, outcome.extra)
         documents = []
         for part in outcome.parts:
             if part.kind == DOCUMENTS:
@@ -303,7 +303,9 @@ class Gateway:
     def _finish(self, walk: Walk) -> Steps:
         del self._walks[walk.origin, walk.request.call_id]
         parts = walk.made[self.topology.last] + walk.results
-        extra = {"filtered": True} if walk.filtered else None
+        extra: dict[str, Any] | None = {"filtered": True} if walk.filtered else None
+        if walk.lacking is not None:
+            extra = {**(extra or {}), "missing": walk.lacking}
         return [(walk.origin, Message(Kind.REPLY, walk.request.call_id, parts=parts, extra=extra))]
 
     def _failed(self, walk: Walk, name: str, outcome: Message, now: float) -> Steps:
@@ -423,6 +425,14 @@ class Gateway:
         if self._patience is not None:
             told["survived"] = self.survived
         return told
+
+
+def _note_extra(walk: Walk, extra: Mapping[str, Any]) -> None:
+    """What the answer of a step says beside its parts."""
+    if extra.get("filtered"):
+        walk.filtered = True
+    if extra.get("missing"):
+        walk.lacking = dict([*(walk.lacking or {}).items(), *extra["missing"].items()][:_MAX_MISSING])
 
 
 def _note_end(walk: Walk, name: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from zflow.errors import (
     Cancelled,
@@ -78,10 +78,10 @@ class _Call:
 class Head:
     """The head role.
 
-    node: the Executor's name in the Flow, for errors. links: the ways out, one per replica. new_id: makes 16-byte
-    ids. retries: how often an idempotent request is sent again after it may have run. timeout: seconds that one call
-    may take, None for no limit. nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread
-    retries.
+    node: the Executor's name in the Flow, for errors; name: what their texts call it, where that is not the same, as in
+    ``encoder/shard-1``. links: the ways out, one per replica. new_id: makes 16-byte ids. retries: how often an
+    idempotent request is sent again after it may have run. timeout: seconds that one call may take, None for no limit.
+    nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries.
     """
 
     def __init__(
@@ -95,11 +95,13 @@ class Head:
         idempotent: bool = False,
         nodes: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
+        name: str = "",
     ) -> None:
         self.node = node
+        self.name = name or node
         self.dropped = 0
         self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
-        self._groups = {node, *map(group_of, links)}
+        self._groups = {self.name, *map(group_of, links)}
         self._new_id = new_id
         self._nodes = nodes
         self._retries = RETRIES if retries is None else retries
@@ -111,6 +113,16 @@ class Head:
         self._deadlines: Timers[_Call] = Timers()
         self._delayed: Timers[_Call] = Timers()
         self._none_ready_since = 0.0
+
+    @property
+    def neighbours(self) -> Collection[Neighbour]:
+        """The replicas."""
+        return self._neighbours.values()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests no replica has yet."""
+        return len(self._calls) - sum(len(neighbour.calls) for neighbour in self.neighbours)
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -227,11 +239,11 @@ class Head:
             return []
         too_much = excess(message.parts)
         if too_much:
-            refused = InvalidRequest(f"{self.node}: {too_much}; send fewer Documents at once", node=self.node)
+            refused = InvalidRequest(f"{self.name}: {too_much}; send fewer Documents at once", node=self.node)
             return [(origin, failure(message.call_id, refused, not_started=True))]
         if len(self._queue) >= QUEUE_LIMIT and self._is_full():
             full = ResourceExhausted(
-                f"{self.node}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
+                f"{self.name}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
             )
             return [(origin, failure(message.call_id, full, not_started=True))]
         deadline = self._deadline(message, now)
@@ -267,7 +279,7 @@ class Head:
                 call.request.extra.pop("partial", None)  # nor is any further piece of the answer
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
         self._forget(call)
-        gone = Cancelled(f"{self.node}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
+        gone = Cancelled(f"{self.name}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
         return [(origin, failure(call_id, gone, not_started=not call.may_have_run))]
 
     def _more(self, origin: Link, message: Message) -> Steps:
@@ -386,7 +398,7 @@ class Head:
             where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
             may_have_run = neighbour is not None or call.may_have_run
             late = DeadlineExceeded(
-                f"{self.node}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
+                f"{self.name}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
             )
             steps.append((origin, failure(call.call_id, late, not_started=not may_have_run)))
         if neighbour is None:
@@ -410,7 +422,7 @@ class Head:
                 self._forget(call)
                 causes = "; ".join(f"{item.link}: {item.cause}" for item in self._neighbours.values())
                 nobody = Unavailable(
-                    f"{self.node} cannot be reached ({causes or 'it has no replicas'}); waited {PATIENCE:g} s",
+                    f"{self.name} cannot be reached ({causes or 'it has no replicas'}); waited {PATIENCE:g} s",
                     node=self.node,
                     maybe_executed=call.may_have_run,
                 )

@@ -24,7 +24,7 @@ class Walk:
     graph can do without something, else None. made: per node, its documents, as long as somebody may need them.
     running: the steps that are waited for and have no outcome yet, by call id. left: how many nodes are waited for and
     have not ended; below 0 when it is over. target, conditions: see `narrow`. filtered: whether documents may have lost
-    their order.
+    their order. lacking: the shards that nodes have answered without, and the code of each one's error.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Walk:
         "results",
         "running",
         "left",
+        "lacking",
     )
 
     def __init__(
@@ -66,6 +67,7 @@ class Walk:
         self.results: list[Part] = []
         self.running: dict[bytes, str] = {}
         self.left = left
+        self.lacking: dict[str, Any] | None = None
 
     def narrow(self, parts: int, room: int) -> None:
         """Note which nodes the caller means, and which of its documents; these have that many parts.

@@ -186,7 +186,8 @@ class Worker:
                 f"{self.name} takes {self.door.credit} requests of one connection at a time", peer=self.name
             )
             return [(link, failure(call_id, full, not_started=True))]
-        message.extra["nodes"] = self.door.nodes(link)
+        nodes = message.extra.get("nodes")  # of a graph behind who asks: by whom it is handed on knows no names in it
+        message.extra["nodes"] = self.door.nodes(link) if nodes is None else [str(name) for name in nodes]
         is_concurrent = self._is_concurrent is not None and self._is_concurrent(message.endpoint)
         call = _Call(link, message, is_concurrent)
         self._calls[call_id] = call

@@ -1,0 +1,101 @@
+"""Deployment: one Executor that stands alone, with replicas and shards of its own, asked as a Flow is.
+
+A Flow that taps it (``Flow().add(host=..., port_in=..., external=True)``) sees it as one Executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zflow.banner import ready_lines
+from zflow.config.deployment import DeploymentSpec, dump_deployment, load_deployment
+from zflow.config.plan import Plan, plan_deployment
+from zflow.drivers.assembly import head_peer_role
+from zflow.drivers.directory import Directory
+from zflow.processes.logs import Log
+from zflow.processes.supervisor import Supervisor
+from zflow.service import Service, WayIn
+
+
+class Deployment(Service):
+    """One Executor, its replicas and shards, and a head before them at `port`.
+
+    Options are those of `Flow.add` (uses, uses_with, replicas, shards, polling, env, workspace, host, port_in...)
+    except those that are about its place in a graph, and of `Flow` port (the same as port_in; the kernel chooses where
+    none is given), quiet, prefetch, asyncio, insecure. Without a name it takes its class's. Raises ConfigError for one
+    that is unknown or wrong.
+
+    Open it with ``with deployment:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
+    thread, and Flows and Clients ask it at `port`.
+    """
+
+    def __new__(cls, *args: Any, asyncio: bool = False, **options: Any) -> Any:
+        if asyncio and cls is Deployment:
+            from zflow.asynchronous import AsyncDeployment  # asyncio costs a third of `import zflow`; few need it
+
+            return super().__new__(AsyncDeployment)
+        return super().__new__(cls)
+
+    def __init__(self, spec: DeploymentSpec | None = None, /, **options: Any) -> None:
+        self._spec = DeploymentSpec.from_options(**options) if spec is None else spec
+        executor, front = self._spec
+        super().__init__(
+            Log(self._spec.name, quiet=front.quiet, quiet_error=executor.quiet_error),
+            quiet=front.quiet,
+        )
+
+    @classmethod
+    def load_config(
+        cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None
+    ) -> Deployment:
+        """The Deployment in a YAML file, in YAML text or in a dict, as `Flow.load_config` has a Flow."""
+        spec = load_deployment(source, context=context)
+        if spec.front.asyncio:
+            from zflow.asynchronous import AsyncDeployment  # as in __new__
+
+            return AsyncDeployment(spec)
+        return Deployment(spec)
+
+    def save_config(self, path: str | Path) -> None:
+        """Write what was given, and nothing else, as YAML: `load_config` makes an equal Deployment of it."""
+        Path(path).write_text(dump_deployment(self._spec, Path(path).parent), encoding="utf-8")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Deployment) and self._spec == other._spec
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._spec.executor.name or '(unnamed)'}, {self._state}>"
+
+    # -- what a Service asks of it ------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """The address that its head binds."""
+        return self._spec.host
+
+    def _plan(self) -> Plan:
+        return plan_deployment(self._spec)
+
+    def _way_in(self, plan: Plan, supervisor: Supervisor, directory: Directory) -> WayIn:
+        """Posts of this process go to the workers without a detour: each lane is a head of its own."""
+        [node] = plan.nodes
+        return partial(head_peer_role, node), directory
+
+    def _planned_port(self) -> int | None:
+        return self._spec.port
+
+    def _tell_ready(self, address: str) -> None:
+        executor = self._spec.executor
+        if self._spec.front.insecure:
+            self._log.warning("insecure=True: whoever reaches %s may call it", address)
+        scaled = {self._spec.name: (executor.shards, executor.replicas)} if executor.is_scaled else {}
+        self._log.info("%s", ready_lines(self.host, self.port, "Deployment", scaled))
+
+    def _default_prefetch(self) -> int:
+        return self._spec.front.prefetch

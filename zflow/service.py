@@ -1,0 +1,178 @@
+"""What is started, asked and closed: the life that a Flow and a Deployment have in common."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from zflow.asking import Asker
+from zflow.banner import Waiting
+from zflow.config.plan import Plan
+from zflow.drivers.assembly import external_addresses
+from zflow.drivers.directory import Directory
+from zflow.drivers.inline import Lanes
+from zflow.errors import ConfigError
+from zflow.processes.child import ProcessStatus
+from zflow.processes.lifeline import GRACE
+from zflow.processes.logs import Log
+from zflow.processes.supervisor import Supervisor
+from zflow.roles.contract import Role
+
+AnyService = TypeVar("AnyService", bound="Service")
+WayIn = tuple[Callable[[], Role], Directory]
+
+
+class StopEvent(Protocol):
+    """A `threading.Event`, a `multiprocessing.Event`, or what behaves like them."""
+
+    def wait(self, timeout: float) -> bool:
+        """Return True as soon as it is set, False after `timeout` seconds."""
+
+
+class Running(NamedTuple):
+    """What an open Service has."""
+
+    supervisor: Supervisor
+    lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
+
+
+class Service(Asker):
+    """Processes of a plan, asked from this process by `post` and its siblings, and by Clients at `port`.
+
+    Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
+    """
+
+    def __init__(self, log: Log, *, quiet: bool = False) -> None:
+        self._log = log
+        self._quiet = quiet
+        self._open: Running | None = None
+        self._changing = threading.Lock()
+
+    # -- what each kind of it decides for itself -----------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """The address that is bound for everybody else."""
+        raise NotImplementedError
+
+    def _plan(self) -> Plan:
+        raise NotImplementedError
+
+    def _way_in(self, plan: Plan, supervisor: Supervisor, directory: Directory) -> WayIn:
+        """The role that posts of this process run, and where its peers are."""
+        raise NotImplementedError
+
+    def _planned_port(self) -> int | None:
+        raise NotImplementedError
+
+    def _tell_ready(self, address: str) -> None:
+        """Say on the log that it can be reached at `address`."""
+        raise NotImplementedError
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def start(self: AnyService) -> AnyService:
+        """Start every process and return when all are ready.
+
+        Raises StartError with the traceback of the one that could not start, or PortInUse; nothing runs then.
+        """
+        with self._changing:
+            if self._open is not None:
+                raise ConfigError(f"this {self._kind} is open already")
+            plan = self._plan()
+            directory = external_addresses(plan.nodes)
+            waiting = Waiting(quiet=self._quiet)
+            supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
+            try:
+                supervisor.start()
+            finally:
+                waiting.clear()
+            self._open = Running(supervisor, self._new_lanes(*self._way_in(plan, supervisor, directory)))
+        self._tell_ready(supervisor.gateway_address)
+        return self
+
+    def close(self, grace: float = GRACE) -> None:
+        """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
+        with self._changing:
+            is_open, self._open = self._open, None
+        if is_open is not None:
+            try:
+                is_open.lanes.close(grace)
+            finally:
+                is_open.supervisor.close(grace)
+
+    def __enter__(self: AnyService) -> AnyService:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def block(self, stop_event: StopEvent | None = None) -> None:
+        """Serve until `stop_event` is set, Ctrl-C is pressed or the process is told to end (SIGTERM)."""
+        self._opened()
+        event: StopEvent = stop_event or threading.Event()
+        try:
+            with _sigterm_interrupts():
+                while not event.wait(_LOOK_UP):
+                    pass
+        except KeyboardInterrupt:
+            self._log.info("stopping")
+
+    @property
+    def port(self) -> int:
+        """The port at which others reach it: the real one while it is open."""
+        if self._open is None:
+            planned = self._planned_port()
+            if not planned:
+                raise ConfigError(f"the {self._kind} has no port before it is open: the system chooses one")
+            return planned
+        return int(self._open.supervisor.gateway_address.rpartition(":")[2])
+
+    def status(self) -> list[ProcessStatus]:
+        """What each process does: name, pid, state, restarts."""
+        return self._opened().supervisor.status()
+
+    @property
+    def _kind(self) -> str:
+        return type(self).__name__.removeprefix("Async")
+
+    @property
+    def _state(self) -> str:
+        return f"open at {self.host}:{self.port}" if self._open else "not open"
+
+    def _opened(self) -> Running:
+        if self._open is None:
+            name = self._kind.lower()
+            raise ConfigError(f"this {self._kind} is not open: use it inside `with {name}:`, or call start() first")
+        return self._open
+
+    @staticmethod
+    def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:
+        return Lanes(role, directory)
+
+    def _lanes(self) -> Lanes:
+        lanes: Lanes = self._opened().lanes
+        return lanes
+
+
+_LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """While blocking on the main thread, SIGTERM ends the wait as Ctrl-C does, so that all is closed in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

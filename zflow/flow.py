@@ -96,6 +96,7 @@ class Flow(Asker):
         replicas: int | None = None,
         max_concurrency: int | None = None,
         env: Mapping[str, str] | None = None,
+        cpus: int | str | Sequence[int] | None = None,
         timeout_ready: int | None = None,
         timeout_send: int | None = None,
         on_timeout: str | None = None,
@@ -128,6 +129,12 @@ class Flow(Asker):
         timeout_send, on_timeout: how many milliseconds a call to it may take, and whether one that takes longer fails
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
+
+        env: variables of its processes. ``CUDA_VISIBLE_DEVICES='RR'`` gives each replica one device, in turn,
+        ``'RR1:3'`` and ``'RR0,2'`` out of some of them.
+
+        cpus: keeps its processes, with all their threads, on cores: so many for each of them in turn (``2``), or these
+        for all of them (``[0, 1]``, ``'0-3'``). Numeric libraries are told to use no more threads than that.
 
         host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
         defaults and what they mean are listed by ``zflow executor --help``.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config.cores import Cpus
 from zflow.config.kinds import FOR_EVER
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
@@ -56,6 +57,7 @@ class WorkerPlan(NamedTuple):
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     max_concurrency: int = 64
+    cpus: Cpus | None = None
 
 
 class GatewayPlan(NamedTuple):
@@ -153,6 +155,7 @@ def _worker(
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         max_concurrency=spec.max_concurrency,
+        cpus=spec.cpus,
     )
 
 

@@ -11,7 +11,7 @@ import contextlib
 import re
 
 _MAPS = "/proc/self/maps"
-_LIBRARY = re.compile(r"/\S*/lib[^/\s]*(?:openblas|mkl_rt|gomp|iomp5|omp)[^/\s]*\.so[^/\s]*")
+_LIBRARY = re.compile(r"/\S*/lib(?:\w*openblas[\w-]*|mkl_rt|(?:gomp|iomp5|omp)(?:-\w+)?)\.so\S*")
 _SETTERS = (
     *("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads"),
     *("openblas_set_num_threads64_", "openblas_set_num_threads"),

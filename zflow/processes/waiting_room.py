@@ -48,9 +48,12 @@ class WaitingRoom:
     def first_words(self) -> Words:
         """What the first one that was asked for has been told; wait for it."""
         while True:
-            for unborn in self.waiting:
-                for words in unborn.channel.peek():
-                    return words
+            for unborn in list(self.waiting):
+                try:
+                    for words in unborn.channel.peek():
+                        return words
+                except EOFError:
+                    self._give_up(unborn)
             self._turn()
 
     def open(self) -> None:

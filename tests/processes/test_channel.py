@@ -192,7 +192,7 @@ def test_what_was_only_looked_at_is_still_there() -> None:
         assert here.peek() == []
         big = {"plan": b"x" * 1_000_000}
         there.send(big)
-        seen: list[Words] = []
+        seen: list[dict[str, object]] = []
         while not seen:
             there.flush()
             seen = here.peek()

@@ -64,7 +64,7 @@ def test_children_are_asked_for_and_their_births_and_deaths_passed_on(record: Re
     os.close(record.ends[10].received_fd())
     born, ended = {"child": "a", "pid": 11, "because": ""}, {"ended": 11, "status": 0}
     record.say(10, born)
-    assert family.children == {11} and family.waiting == set()
+    assert family.children == {11} and family.waiting == []
     record.say(10, ended)
     assert family.children == set() and record.told == [born, ended]
 
@@ -111,7 +111,7 @@ def test_a_new_edition_supersedes_the_old_one_which_ends_with_its_last_child(rec
     assert not is_closed(record.ends[10])
     record.say(10, {"ended": 11, "status": 0})
     assert is_closed(record.ends[10])
-    assert [channel for channel in record.families.channels()] == [new.channel]
+    assert record.families.channels() == [new.channel]
     assert record.families.ended(10, 0) and record.told[-1] == {"ended": 11, "status": 0}
     assert old.is_superseded
 

@@ -26,13 +26,13 @@ class FamilyName(NamedTuple):
 
 
 class Family:
-    """waiting: who was asked for and is not born yet. is_superseded: the node has a newer one."""
+    """waiting: who was asked for and is not born yet, in that order. is_superseded: the node has a newer one."""
 
     def __init__(self, name: FamilyName, pid: int, channel: Channel) -> None:
         self.name = name
         self.pid = pid
         self.channel = channel
-        self.waiting: set[str] = set()
+        self.waiting: list[str] = []
         self.children: set[int] = set()
         self.is_superseded = False
 
@@ -62,7 +62,7 @@ class Families:
 
     def ask(self, family: Family, asked: Words, descriptor: int) -> None:
         """Have it bear a child with the channel `descriptor`, which is handed over."""
-        family.waiting.add(asked["child"])
+        family.waiting.append(asked["child"])
         family.channel.send({**asked, "family": None}, [descriptor])
 
     def supersede(self, node: str) -> None:
@@ -116,7 +116,7 @@ class Families:
 
     def _pass_on(self, family: Family, words: Words) -> None:
         if "child" in words:
-            family.waiting.discard(words["child"])
+            family.waiting = [name for name in family.waiting if name != words["child"]]
             if "pid" in words:
                 family.children.add(words["pid"])
         elif "ended" in words:
@@ -124,7 +124,7 @@ class Families:
         self._tell(words)
 
     def _bury(self, family: Family, status: int) -> None:
-        for name in sorted(family.waiting):
+        for name in family.waiting:
             because = f"the process in which its preload() runs ended with status {status}"
             self._tell({"child": name, "because": because})
         for pid in family.children:

@@ -12,6 +12,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from zflow.loading import ExecutorDescription
 from zflow.preloading import preload_once
@@ -52,13 +53,14 @@ class FamilyParent(WarmParent):
             self._description = parcel.unpack(words["executor"])
             preload_once(self._description.find_class(), self._description.arguments)
         except BaseException as error:
-            self._end({**entry.last_words(error)}, entry.NOT_STARTED)
+            self._waiting = self._room.close()
+            self._end(entry.last_words(error), None, entry.NOT_STARTED)
         self._waiting = self._room.close()
         gc.collect()
         gc.disable()
         end_idle_threads()
         if because := why_not_to_share():
-            self._end({"again": "alone", "because": because}, entry.DONE)
+            self._end({"again": "alone", "because": because}, {"again": "alone", "because": ""}, entry.DONE)
 
     def bear_waiting(self) -> Callable[[], int] | None:
         """Bear those who wait. Returns in such a child what it is to do."""
@@ -86,13 +88,13 @@ class FamilyParent(WarmParent):
             if fd is not None:
                 os.close(fd)
 
-    def _end(self, words: Words, code: int) -> None:
-        """Have all who wait say `words`; why they must, only the first."""
-        waiting = self._waiting or self._room.close()
-        for unborn in waiting:
-            unborn.channel.send(words)
-            words = {**words, "because": ""} if "because" in words else words
-        for unborn in waiting:
+    def _end(self, words: Words, others: Words | None, code: int) -> NoReturn:
+        """Have the first of those who wait say `words`, and the `others` theirs; once is enough to tell why."""
+        first, *rest = self._waiting
+        first.channel.send(words)
+        for unborn in rest if others else ():
+            unborn.channel.send(others)
+        for unborn in self._waiting:
             unborn.channel.flush(_PATIENCE)
         leave(code, wait=False)
 

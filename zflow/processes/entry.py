@@ -106,9 +106,9 @@ def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
-    _settle(placement)
     for line in told([plan]) if isinstance(plan, WorkerPlan) else ():
         log.info("%s", line)
+    _settle(placement)
     lifeline = Lifeline(None, log)
     try:
         reactor = _make_peer(plan, bind, Directory(), lifeline, log)

@@ -54,13 +54,13 @@ class FamilyParent(WarmParent):
             preload_once(self._description.find_class(), self._description.arguments)
         except BaseException as error:
             self._waiting = self._room.close()
-            self._end(entry.last_words(error), None, entry.NOT_STARTED)
+            self._end(entry.NOT_STARTED, entry.last_words(error))
         self._waiting = self._room.close()
         gc.collect()
         gc.disable()
         end_idle_threads()
         if because := why_not_to_share():
-            self._end({"again": "alone", "because": because}, {"again": "alone", "because": ""}, entry.DONE)
+            self._end(entry.DONE, {"again": "alone", "because": because}, {"again": "alone", "because": ""})
 
     def bear_waiting(self) -> Callable[[], int] | None:
         """Bear those who wait. Returns in such a child what it is to do."""
@@ -88,12 +88,13 @@ class FamilyParent(WarmParent):
             if fd is not None:
                 os.close(fd)
 
-    def _end(self, words: Words, others: Words | None, code: int) -> NoReturn:
-        """Have the first of those who wait say `words`, and the `others` theirs; once is enough to tell why."""
+    def _end(self, code: int, words: Words, others: Words | None = None) -> NoReturn:
+        """Have the first of those who wait say `words`, and the others theirs; once is enough to tell why."""
         first, *rest = self._waiting
         first.channel.send(words)
-        for unborn in rest if others else ():
-            unborn.channel.send(others)
+        if others is not None:
+            for unborn in rest:
+                unborn.channel.send(others)
         for unborn in self._waiting:
             unborn.channel.flush(_PATIENCE)
         leave(code, wait=False)

@@ -37,6 +37,7 @@ TEST = [
     "ruff>=0.17",
     "mypy>=2.0",
     "types-PyYAML>=6.0",
+    "matplotlib>=3.8",  # bench draws with it
 ]
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
@@ -55,6 +56,15 @@ def family(root: int) -> list[int]:
     for process in found:
         found.extend(children.get(process, ()))
     return found
+
+
+def processor_seconds(process: int) -> float:
+    """How long the threads of a process have run, to the nanosecond (first field of schedstat)."""
+    total = 0
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended while we looked
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def proportional_megabytes(root: int) -> float:

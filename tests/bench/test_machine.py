@@ -44,3 +44,9 @@ def test_a_family_is_a_process_with_its_descendants_and_their_memory_counts():
 
 def test_the_description_says_what_belongs_beside_a_figure():
     assert set(machine.description()) == {"load_average", "cores", "python", "machine"}
+
+
+def test_processor_time_grows_with_work():
+    before = machine.processor_seconds(os.getpid())
+    while machine.processor_seconds(os.getpid()) - before < 0.01:
+        sum(range(10_000))

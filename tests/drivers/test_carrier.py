@@ -21,7 +21,7 @@ from zflow.client import Client
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers import carrier as carrier_module
-from zflow.drivers import sockets
+from zflow.drivers import sockets, waiting
 from zflow.drivers.carrier import Carrier
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
@@ -198,7 +198,7 @@ def test_a_deadline_in_a_far_future_is_slept_for_in_pieces(carry, monkeypatch, s
     """Whoever asks with a budget of a month must not end the peer: poll counts milliseconds in 31 bits."""
     role, carrier = carry(bind=ANY_PORT)
     slept: list[int] = []
-    monkeypatch.setattr(carrier_module, "poll", lambda watched, timeout: slept.append(timeout) or [])
+    monkeypatch.setattr(waiting, "poll", lambda watched, timeout: slept.append(timeout) or [])
     role.due = carrier_module.clock() + seconds
     carrier.turn(None)
     assert 0 < slept[0] < 2**31

@@ -28,6 +28,7 @@ class AsyncLane:
         self._carrier = Carrier(role, directory)
         self._inboxes: dict[bytes, asyncio.Queue[Any]] = {}
         self._watched: dict[int, object] = {}
+        self._watched_version = -1
         self._looked_at = 0.0
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -84,6 +85,10 @@ class AsyncLane:
         self._wake_in_time()
 
     def _watch(self) -> None:
+        version = self._carrier.descriptors_version
+        if version == self._watched_version:
+            return
+        self._watched_version = version
         watched, wanted = self._watched, self._carrier.descriptors()
         for descriptor, owner in watched.items():
             if wanted.get(descriptor) is not owner:

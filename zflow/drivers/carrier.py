@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from zmq.backend import zmq_poll as poll
 
 from zflow.drivers import sockets
 from zflow.drivers.directory import Directory
+from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
 from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Steps
 from zflow.wire.header import Kind, Message, decode, encode
@@ -31,7 +31,6 @@ _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer with
 _BURST = 64  # messages read from one socket before the others are looked at
 _DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
 _FAREWELL_MS = 200
-_LONGEST = 3600.0  # seconds of one sleep; poll counts milliseconds in 31 bits, and a caller's budget may be years
 
 
 class _WayOut:
@@ -69,7 +68,8 @@ class Carrier:
         # Two per way out, and as many again that are still closing. libzmq touches a table of this size: at its most
         # of 65,535 that is 0.8 MB in every process.
         self._context.max_sockets = min(65_535, 64 + 4 * len(role.ways_out()))
-        self._watched: list[tuple[Any, int]] = []
+        self._waiting = Waiting()
+        self._touched = self._waiting.touched
         self._is_dense = False
         self._expects_many = False
         self._readers: dict[Any, Callable[[], None]] = {}
@@ -99,10 +99,10 @@ class Carrier:
         due = self.next_due()
         if until is not None and (due is None or until < due):
             due = until
-        ready = self._sleep(None if due is None else due - now)
+        ready = self._waiting.sleep(None if due is None else due - now)
         self._is_dense = self._expects_many or clock() - now < _DENSE
         self._expects_many = False
-        for source, _ in ready:
+        for source in ready:
             reader = self._readers.get(source)
             if reader is not None:  # an earlier one of this round may have closed it
                 reader()
@@ -150,7 +150,12 @@ class Carrier:
 
         With each its owner: the number of a socket that was closed may soon be another one's.
         """
-        return {source if isinstance(source, int) else source.getsockopt(zmq.FD): source for source in self._readers}
+        return {descriptor_of(source): source for source in self._readers}
+
+    @property
+    def descriptors_version(self) -> int:
+        """Grows when `descriptors` has others to tell."""
+        return self._waiting.version
 
     def close(self, linger_ms: int = 0) -> None:
         """Say goodbye and close everything. What was sent gets `linger_ms` to leave."""
@@ -165,23 +170,15 @@ class Carrier:
             self._front.close()
             self._front = None
         self._readers.clear()
+        self._waiting.close()
         self._context.term()
-
-    def _sleep(self, seconds: float | None) -> list[Any]:
-        """Until something can be read, at most `seconds`: what can be read."""
-        if seconds is None or seconds > _LONGEST:
-            seconds = _LONGEST
-        if self._watched:
-            ready: list[Any] = poll(self._watched, int(seconds * 1000) + 1 if seconds > 0 else 0)
-            return ready
-        time.sleep(max(0.0, seconds))  # with nothing to watch, pyzmq would return at once
-        return []
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def _send_out(self, way_out: _WayOut, message: Message) -> None:
         if way_out.socket is None:
             return  # lost a moment ago; the role has been told and has drawn its conclusions
+        self._touched.add(way_out.socket)
         try:
             sockets.send(way_out.socket, (), encode(message), way_out.over_tcp)
         except zmq.ZMQError as error:
@@ -190,6 +187,7 @@ class Carrier:
     def _send_back(self, route: tuple[bytes, ...], message: Message) -> None:
         if self._front is None:
             return
+        self._touched.add(self._front)
         try:
             sockets.send(self._front, route, encode(message), self._front_over_tcp)
         except zmq.ZMQError as error:
@@ -201,6 +199,7 @@ class Carrier:
     def _read_front(self) -> None:
         front = self._front
         assert front is not None
+        self._touched.add(front)
         for _ in range(_BURST):
             frames = sockets.receive(front)
             try:
@@ -215,6 +214,7 @@ class Carrier:
     def _read_way_out(self, way_out: _WayOut) -> None:
         socket = way_out.socket
         assert socket is not None
+        self._touched.add(socket)
         for _ in range(_BURST):
             frames = sockets.receive(socket)
             if len(frames[0]):
@@ -274,6 +274,7 @@ class Carrier:
     def _connection_ended(self, way_out: _WayOut) -> None:
         if way_out.monitor is None:
             return
+        self._touched.add(way_out.monitor)
         reason = sockets.read_monitor(way_out.monitor)
         socket = way_out.socket
         while socket is not None and way_out.socket is socket and sockets.has_input(socket):
@@ -314,8 +315,8 @@ class Carrier:
 
     def _watch(self, source: Any, reader: Callable[[], None]) -> None:
         self._readers[source] = reader
-        self._watched.append((source, sockets.POLLIN))
+        self._waiting.watch(source)
 
     def _unwatch(self, source: Any) -> None:
         self._readers.pop(source, None)
-        self._watched = [item for item in self._watched if item[0] is not source]
+        self._waiting.unwatch(source)

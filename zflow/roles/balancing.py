@@ -17,6 +17,8 @@ def least_outstanding(neighbours: Iterable[Neighbour], avoid: Collection[str] = 
     for neighbour in neighbours:
         if neighbour.has_room:
             rank = (neighbour.link in avoid, len(neighbour.calls))
+            if rank == (False, 0):
+                return neighbour  # none can be better: the others need not be looked at
             if chosen is None or rank < chosen_rank:
                 chosen, chosen_rank = neighbour, rank
     return chosen

@@ -71,6 +71,7 @@ class Gateway:
         )
         self._heads = dict(heads)
         self._head_of = {link: head for head in heads.values() for link in head.ways_out()}
+        self._busy: dict[str, Head] = {}  # those that have calls, by node; of 64 in a row it is one
         self._new_id = new_id
         patience = Patience(topology)
         self._patience = patience if patience.is_needed else None
@@ -123,7 +124,7 @@ class Gateway:
     def expire(self, now: float) -> Steps:
         self.door.expire(now)
         steps: Steps = self.door.probe((walk.origin for walk in self._walks.values()), now)
-        for head in self._heads.values():
+        for head in list(self._busy.values()):
             steps += head.expire(now)
         if self._waits is not None:
             for wait in self._waits.due(now):
@@ -134,7 +135,10 @@ class Gateway:
         due, probes_at = self.door.leaves_at, self.door.probes_at
         if probes_at is not None and (due is None or probes_at < due):
             due = probes_at
-        for head in self._heads.values():
+        for name, head in list(self._busy.items()):
+            if not head.has_calls:
+                del self._busy[name]
+                continue
             when = head.next_deadline()
             if when is not None and (due is None or when < due):
                 due = when
@@ -237,7 +241,8 @@ class Gateway:
         if (node.when or walk.conditions) and (conditions := walk.conditions_for(node)):
             extra[WHEN] = conditions
         request = Message(Kind.REQUEST, call_id, asked.endpoint, budget, flags, inputs + walk.parameters, extra)
-        return self._heads[node.name].receive(_UP, request, now)
+        head = self._busy[node.name] = self._heads[node.name]
+        return head.receive(_UP, request, now)
 
     def _follow(self, steps: Steps, now: float) -> Steps:
         """Take out what heads answer to this gateway and go on with it, until only what leaves remains."""

@@ -187,6 +187,11 @@ class Head:
     def is_idle(self, now: float) -> bool:
         return all(call.origin is None for call in self._calls.values())
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether there is anything that could become due."""
+        return bool(self._calls)
+
     # -- callers -----------------------------------------------------------------------------------------------------
 
     def _from_caller(self, origin: Link, message: Message, now: float) -> Steps:

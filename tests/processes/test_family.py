@@ -143,6 +143,15 @@ class Opens(Executor):
         write("life", read=os.pread(self.file.fileno(), 100, 0).decode(), sockets=sockets)
 
 
+def test_where_variables_are_read_at_birth_it_is_a_fresh_interpreter(supervise: Supervise, notes: Notes) -> None:
+    supervise(Tells, replicas=2, env={**notes.env, "OMP_NUM_THREADS": "1", "VARIABLE": "yes"})
+    [load] = notes.of("load")
+    assert load["variable"] == "yes"
+    assert b"OMP_NUM_THREADS=1" in Path("/proc/{pid}/environ".format(**load)).read_bytes().split(b"\0")
+    assert {life["parent"] for life in notes.of("life")} == {life["loaded_by"] for life in notes.of("life")}
+    assert notes.of("life")[0]["parent"] == load["pid"]
+
+
 # -- where it cannot be ------------------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,8 @@ class WorkerPlan(NamedTuple):
     """One process that serves one Executor.
 
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
-    seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter).
+    seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
+    where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run.
     """
 
     name: str
@@ -58,6 +59,7 @@ class WorkerPlan(NamedTuple):
     start_method: str = "warm"
     max_concurrency: int = 64
     cpus: Cpus | None = None
+    may_share: bool = True
 
 
 class GatewayPlan(NamedTuple):
@@ -156,6 +158,7 @@ def _worker(
         start_method=_start_method(spec.start_method, spec.env),
         max_concurrency=spec.max_concurrency,
         cpus=spec.cpus,
+        may_share=spec.start_method == "warm",
     )
 
 

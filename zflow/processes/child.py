@@ -91,14 +91,15 @@ class Child:
         """What a fresh interpreter has in its environment besides."""
         return {**common_env(self.plan), **self.placement.env}
 
-    def family(self, words: Words) -> tuple[str, str] | None:
-        """By its first words: whose family it belongs to, and which edition of the Executor that has loaded."""
+    def family(self, words: Words) -> tuple[str, str, dict[str, str]] | None:
+        """By its first words: the node whose family it belongs to, which edition of the Executor that has loaded, and
+        what a fresh interpreter that founds it has in its environment."""
         if self.preloads != "family":
             return None
         import hashlib  # as above
 
         edition = hashlib.blake2b(msgpack.packb([words["executor"], words["env"]]), digest_size=16)
-        return self.node, edition.hexdigest()
+        return self.node, edition.hexdigest(), words["env"]
 
     def shall_come_again(self, words: Words) -> None:
         """It has said that it must be born elsewhere."""
@@ -167,7 +168,7 @@ class Child:
 
 def _where_it_preloads(plan: PeerPlan) -> str:
     """As far as can be told without importing anything."""
-    if isinstance(plan, GatewayPlan) or plan.start_method != "warm":
+    if isinstance(plan, GatewayPlan) or not plan.may_share:
         return "alone"
     target = plan.description.target
     known = target if isinstance(target, type) else plan.description.known

@@ -19,10 +19,17 @@ from zflow.preloading import preload_once
 from zflow.processes import entry, parcel
 from zflow.processes.channel import Channel, Words
 from zflow.processes.waiting_room import Unborn, WaitingRoom
-from zflow.processes.warm_parent import WarmParent, end_idle_threads, leave, why_not_to_fork
+from zflow.processes.warm_parent import WarmParent, end_idle_threads, leave, settle_down, warm_up, why_not_to_fork
 
 _PATIENCE = 2.0  # seconds for a supervisor to hear why there is no child
 _DEVICES = "/dev/nvidia"
+
+
+def main(control: int) -> NoReturn:
+    """The same life in a fresh interpreter."""
+    settle_down()
+    warm_up([])
+    leave(live(control))
 
 
 def live(control: int) -> int:

@@ -48,12 +48,13 @@ class Nursery:
         fork: bool,
         preload: Sequence[str],
         env: Mapping[str, str],
-        family: tuple[str, str] | None = None,
+        family: tuple[str, str, Mapping[str, str]] | None = None,
     ) -> Channel:
         """Ask for the process `name`. Returns our end of its channel; its birth is told by our own.
 
         preload: modules to import before the fork. env: for a fresh interpreter, what is added to the environment.
-        family: node and edition of those that share what the Executor's `preload` has loaded, to be born among them.
+        family: to be born among those that share what their Executor's `preload` has loaded: their node, edition, and
+        environment, should they need a fresh interpreter to descend from.
         """
         ours, theirs = socket.socketpair()
         asked: Words = {"child": name, "fork": fork, "preload": list(preload), "env": dict(env), "family": family}

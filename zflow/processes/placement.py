@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -111,6 +110,8 @@ def _numbered(count: int, source: str) -> Devices:
 def _counted() -> Devices:
     with contextlib.suppress(OSError):
         return _numbered(len(os.listdir(_DRIVER)), "the driver")
+    import subprocess  # 8 ms that a fork need not wait for
+
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_PATIENCE, check=True)
         return _numbered(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()), "nvidia-smi")

@@ -4,8 +4,8 @@ It has imported what workers need, but opened no context, made no socket of Zero
 can be forked; each child shares its memory. It alone is the children's parent: it reaps them, tells the supervisor how
 they ended, and when the supervisor is gone, however it went, it ends them and removes their sockets.
 
-What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}, "family": [node, edition]}`` with
-the child's end of its channel, ``{"kill": pid}``, ``{"directory": path}``, ``{"renew": node}``. What it tells:
+What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}, "family": [node, edition, env]}``
+with the child's end of its channel, ``{"kill": pid}``, ``{"directory": path}``, ``{"renew": node}``. What it tells:
 ``{"child": name, "pid": pid, "because": why it was not forked}``, the same without a pid when there is no child, and
 ``{"ended": pid, "status": exit status}``. A child that has a family is born of a process of its own: see families.py.
 """
@@ -45,13 +45,18 @@ _LOOK_AGAIN_MS = 500
 
 def main(control: int) -> NoReturn:
     """Serve the supervisor at the descriptor `control`. A forked child leaves through here, too, into its own life."""
-    gc.disable()  # nothing here is garbage, and a collection would touch pages that children could have shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
+    settle_down()
     live = WarmParent(Channel.of_descriptor(control)).run()
     if live is None:
         os._exit(0)  # nothing here needs tidying, and the supervisor waits for us
     leave(live())
+
+
+def settle_down() -> None:
+    """What befits a process that bears others."""
+    gc.disable()  # nothing here is garbage, and a collection would touch pages that children could have shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
 
 
 class WarmParent:
@@ -101,7 +106,7 @@ class WarmParent:
     def _obey(self, words: Words) -> Callable[[], int] | None:
         if "child" in words:
             descriptor = self._supervisor.received_fd()
-            if words["fork"] and words["family"]:
+            if words["family"]:
                 return self._ask_family(words, descriptor)
             return self._give_birth(words, Channel.of_descriptor(descriptor))
         if words.get("kill") in self._children:  # it is not reaped yet, so the number is still this child's
@@ -155,17 +160,14 @@ class WarmParent:
 
     def _ask_family(self, asked: Words, descriptor: int) -> Callable[[], int] | None:
         """Have a child born of its family; of a new one if there is none yet. Returns in that one what it is to do."""
-        name = FamilyName(*asked["family"])
+        node, edition, env = asked["family"]
+        name = FamilyName(node, edition)
         family = self._families.find(name)
         if family is None:
-            warm_up(asked["preload"])
-            if why_not_to_fork():
-                return self._give_birth(asked, Channel.of_descriptor(descriptor))
             ours, theirs = socket.socketpair()
-            gc.freeze()
             try:
-                pid = os.fork()
-            except OSError as error:
+                pid = self._bear_parent(asked, theirs.fileno(), env)
+            except OSError as error:  # as for any other child
                 self._supervisor.send({"child": asked["child"], "because": str(error)})
                 for end in (ours, theirs):
                     end.close()
@@ -180,6 +182,15 @@ class WarmParent:
             family = self._families.found(name, pid, Channel(ours))
         self._families.ask(family, asked, descriptor)
         return None
+
+    def _bear_parent(self, asked: Words, control: int, env: dict[str, str]) -> int:
+        """The pid of a family's parent, 0 in it. It is a fresh interpreter where variables are read at its birth."""
+        if asked["fork"]:
+            warm_up(asked["preload"])
+        if not asked["fork"] or why_not_to_fork():
+            return _execute(f"{asked['family'][0]}/preload", control, env, module=_FAMILY, function="main")
+        gc.freeze()
+        return os.fork()
 
     def _forget(self, kept: int) -> None:
         """In the child: close what was the parent's, and every channel that waits for a sibling, but for `kept`."""
@@ -292,12 +303,12 @@ def leave(code: int, *, wait: bool = True) -> NoReturn:
     os._exit(code)
 
 
-def _execute(name: str, channel: int, env: dict[str, str]) -> int:
+def _execute(name: str, channel: int, env: dict[str, str], module: str = _ENTRY, function: str = "run") -> int:
     """The same child from a fresh interpreter; its pid."""
     import subprocess  # 8 ms that a fork need not wait for
 
     child = subprocess.Popen(
-        command(_ENTRY, "run", channel, name),
+        command(module, function, channel, name),
         pass_fds=(channel,),
         stdin=subprocess.DEVNULL,
         env=environment.with_changes(env),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench.workloads import BATCH, NAP_S, PER_DOCUMENT_S, UPPER_TEXT
+from bench.workloads import BATCH, NAP_S, PER_DOCUMENT_S, UPPER_TEXT, WEIGHTS_MB
 from zflow import Document, DocumentArray, Executor, dynamic_batching, requests
 
 
@@ -60,3 +60,26 @@ class Echo(Executor):
     @requests
     def echo(self, docs: DocumentArray, **_: object) -> DocumentArray:
         return docs
+
+
+def weights() -> Any:
+    """What a model brings: made, not read, so that no disk is measured."""
+    import numpy  # no other workload needs it here
+
+    return numpy.arange(WEIGHTS_MB * 1_000_000 // 8, dtype=numpy.float64)
+
+
+class Shares(Upper):
+    """Loads its weights once for all replicas."""
+
+    @classmethod
+    def preload(cls) -> None:
+        cls.weights = weights()
+
+
+class Owns(Upper):
+    """Loads its weights in every replica."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weights = weights()

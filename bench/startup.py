@@ -1,4 +1,4 @@
-"""What it costs to be there: import, first answer, twenty Executors, memory per worker.
+"""What it costs to be there: import, first answer, twenty Executors, memory per worker, weights that are shared.
 
 Everything is measured in interpreters of its own, started for one figure each. An import is timed where nothing but
 `time` was imported before it; for the rest, this module is run as a program with the name of a probe and prints one
@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.children import process
 from bench.machine import proportional_megabytes
 from bench.measuring import Block
-from bench.workloads import EXECUTORS_AT_ONCE, TEXT
+from bench.workloads import EXECUTORS_AT_ONCE, REPLICAS, TEXT
 
 Side = Callable[[], AbstractContextManager[Block]]
 PROBE_S = 60.0
@@ -87,6 +87,20 @@ def _per_further_worker(started: Callable[[int], AbstractContextManager[None]]) 
     return (used[1] - used[0]) / EXECUTORS_AT_ONCE
 
 
+@contextlib.contextmanager
+def _weights(uses: str, replicas: int) -> Iterator[None]:
+    from bench import executors
+    from zflow import Flow
+
+    with Flow(quiet=True).add(uses=getattr(executors, uses), replicas=replicas):
+        yield
+
+
+def _used_by(opened: AbstractContextManager[None]) -> float:
+    with opened:
+        return proportional_megabytes(os.getpid())
+
+
 PROBES: dict[str, Callable[[], float]] = {
     "answer-floor": floor_answer,
     "answer-zflow": zflow_answer,
@@ -94,6 +108,12 @@ PROBES: dict[str, Callable[[], float]] = {
     "twenty-zflow": lambda: _until_ready(_flow_of(EXECUTORS_AT_ONCE)),
     "memory-floor": lambda: _per_further_worker(_forked_workers),
     "memory-zflow": lambda: _per_further_worker(_flow_of),
+    "weights-memory-zflow": lambda: _used_by(_weights("Shares", REPLICAS)),
+    "weights-memory-floor": lambda: _used_by(_weights("Owns", 1)),
+    "weights-memory-each": lambda: _used_by(_weights("Owns", REPLICAS)),
+    "weights-start-zflow": lambda: _until_ready(_weights("Shares", REPLICAS)),
+    "weights-start-floor": lambda: _until_ready(_weights("Owns", 1)),
+    "weights-start-each": lambda: _until_ready(_weights("Owns", REPLICAS)),
 }
 
 
@@ -144,6 +164,10 @@ SIDES: dict[str, dict[str, Side]] = {
     **{
         f"start-{what}": {"floor": _probed(f"{what}-floor"), "zflow": _probed(f"{what}-zflow")}
         for what in ("answer", "twenty", "memory")
+    },
+    **{
+        f"weights-{what}": {side: _probed(f"weights-{what}-{side}") for side in ("floor", "each", "zflow")}
+        for what in ("memory", "start")
     },
 }
 

@@ -20,6 +20,7 @@ BATCH = 32
 PER_DOCUMENT_S = 0.0001
 CLIENTS = 16
 EXECUTORS_AT_ONCE = 20
+WEIGHTS_MB = 200
 # The graphs: each Executor with what it needs.
 SHAPES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "one": (("first", ("gateway",)),),
@@ -84,6 +85,10 @@ CASES = {
         Case("start-twenty", "start of 20 Executors until all are ready", "20 forks of a process with all imports",
              unit="ms", limit=600.0, block=1),
         Case("start-memory", "memory of each further worker (PSS)", "the same forks", unit="MB", limit=5.0, block=1),
+        Case("weights-memory", "memory of 4 replicas that share 200 MB of weights (PSS of all processes)",
+             "one replica that has loaded them itself", unit="MB", ratio=1.3, block=1),
+        Case("weights-start", "start of 4 replicas that share 200 MB of weights", "one replica that loads them itself",
+             unit="ms", ratio=1.3, block=1),
         Case("codec-header", "codec: header of a request, encode, decode", "msgpack array", block=1_000),
         Case("codec-one", "codec: one document, encode, decode, read", "msgpack columns", block=500),
         Case("codec-many", "codec: 1000 documents, encode, decode, all texts", "msgpack columns", block=20),

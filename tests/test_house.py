@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 FLOORS = [
     ["errors", "version"],
     ["documents", "topology"],
-    ["executor", "endpoints", "batching", "importing", "loading", "wire", "config"],
+    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],

@@ -24,6 +24,7 @@ from zflow.config import environment
 from zflow.config.places import Place, shown
 from zflow.endpoints import DEFAULT, Endpoint, endpoint_problem, endpoints_of, requests
 from zflow.errors import ConfigError, nearest
+from zflow.preloading import check_preload, preload_once
 
 __all__ = ["Endpoint", "Executor", "requests"]
 
@@ -73,13 +74,16 @@ class Executor:
         _check_init(cls)
         if inspect.iscoroutinefunction(cls.close):
             raise TypeError(f"{cls.__name__}.close must not be async: nobody could wait for it")
+        check_preload(cls)
         endpoints_of(cls)
         _register(cls)
 
     def __new__(cls: type[AnyExecutor], *args: Any, **kwargs: Any) -> AnyExecutor:
         """Make an instance that is usable even before, or without, a call of ``__init__``, as dataclasses need."""
         self = super().__new__(cls)
-        _prepare(self, _given(cls, args, kwargs))
+        given = _given(cls, args, kwargs)
+        preload_once(cls, given)
+        _prepare(self, given)
         return self
 
     def __init__(
@@ -92,7 +96,8 @@ class Executor:
         **kwargs: Any,
     ) -> None:
         if "_zflow" not in vars(self):
-            _prepare(self, {})  # another base class has a __new__ of its own
+            preload_once(type(self), kwargs)  # another base class has a __new__ of its own
+            _prepare(self, {})
         state = self._zflow
         name = type(self).__name__
         if metas is not None:
@@ -142,6 +147,21 @@ class Executor:
     def endpoints(self) -> dict[str, Endpoint]:
         """Everything it answers, by endpoint; ``/default`` answers the rest."""
         return dict(self._zflow.endpoints)
+
+    @classmethod
+    def preload(cls, *args: Any, **kwargs: Any) -> None:
+        """Called once before any instance is made, for subclasses to override: the place for imports and weights.
+
+        In a Flow it runs in one process, from which all replicas are forked, so that they share what it loaded, and
+        what takes long takes long once; a replica that is started again, or added, is forked from there as well. Keep
+        what is loaded on the class (``cls.weights = ...``) or in the module, and only read it: pages that a replica
+        writes to become its own. Of the arguments of ``__init__`` (`uses_with`) it gets those that it names. It counts
+        in `timeout_ready`; what it raises ends the start.
+
+        It must leave no thread running, and not touch a GPU: neither lives on in a forked process. (Numpy's own threads
+        are ended in time.) Where it does, a warning says so and each process calls it for itself, as it is with
+        ``start_method='spawn'``. An instance made in a script has it called first, once.
+        """
 
     def close(self) -> None:
         """Called once when the Executor's process ends, or its ``with`` block. For subclasses to override."""

@@ -78,6 +78,7 @@ class Flow(Service):
         allow_partial: bool | None = None,
         max_concurrency: int | None = None,
         env: Mapping[str, str] | None = None,
+        cpus: int | str | Sequence[int] | None = None,
         timeout_ready: int | None = None,
         timeout_send: int | None = None,
         on_timeout: str | None = None,
@@ -116,6 +117,12 @@ class Flow(Service):
         is how it is if nothing is said. What all make is put together by id, or by `uses_after`, which has it in its
         `docs_map`, a branch for each shard. allow_partial: answer without shards that fail; `Response.missing` names
         them.
+
+        env: variables of its processes. ``CUDA_VISIBLE_DEVICES='RR'`` gives each replica one device, in turn,
+        ``'RR1:3'`` and ``'RR0,2'`` out of some of them.
+
+        cpus: keeps its processes, with all their threads, on cores: so many for each of them in turn (``2``), or these
+        for all of them (``[0, 1]``, ``'0-3'``). Numeric libraries are told to use no more threads than that.
 
         host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
         defaults and what they mean are listed by ``zflow executor --help``.

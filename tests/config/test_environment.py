@@ -115,3 +115,10 @@ def test_any_text_is_replaced_or_refused(text: str) -> None:
         assert is_template(text)
     else:
         assert found == text or is_template(text)
+
+
+def test_variables_that_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_VARIABLE", "value")
+    assert environment.foreign("SOME_VARIABLE") == "value"
+    monkeypatch.setenv("SOME_VARIABLE", "")
+    assert environment.foreign("SOME_VARIABLE") is None

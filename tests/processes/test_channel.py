@@ -183,3 +183,26 @@ def test_the_parents_end_is_told_by_a_descriptor() -> None:
     assert os.read(reading, 8) == b"it ended"
     os.close(reading)
     os.close(writing)
+
+
+def test_what_was_only_looked_at_is_still_there() -> None:
+    ours, theirs = socket.socketpair()
+    here, there = Channel(ours), Channel(theirs)
+    try:
+        assert here.peek() == []
+        big = {"plan": b"x" * 1_000_000}
+        there.send(big)
+        seen: list[dict[str, object]] = []
+        while not seen:
+            there.flush()
+            seen = here.peek()
+        there.send({"stop": 1})
+        assert here.peek() == [big, {"stop": 1}] == here.peek()
+        assert here.receive(most=1) == [big]
+        assert here.peek() == [{"stop": 1}] == here.receive()
+        there.close()
+        with pytest.raises(EOFError):
+            here.peek()
+    finally:
+        here.close()
+        there.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from zflow.config.plan import Plan, WorkerPlan
+from zflow.executor import Executor
 from zflow.processes import parcel
 from zflow.processes.channel import Channel
 from zflow.processes.child import Child, ProcessStatus, State
@@ -64,8 +65,13 @@ def test_the_port_that_the_first_incarnation_got_is_the_next_ones(plan_of: Calla
 def test_what_it_is_told_when_it_is_born(child: Child) -> None:
     words = child.first_words("ipc:///a", {"x/rep-0": "ipc:///x"}, Log("Flow", level="DEBUG", quiet=True))
     plan = parcel.unpack(words.pop("plan"))
-    assert isinstance(plan, WorkerPlan) and plan == child.plan
+    description = parcel.unpack(words.pop("executor"))
+    assert isinstance(plan, WorkerPlan) and isinstance(child.plan, WorkerPlan)
+    assert plan._replace(description=description) == child.plan
     assert words == {
+        "may_join": False,
+        "own_env": {},
+        "cores": [],
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
         "env": {"WHO": "me"},
@@ -76,6 +82,58 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "quiet": True,
         "quiet_error": True,
     }
+
+
+class Loads(Executor):
+    @classmethod
+    def preload(cls) -> None: ...
+
+
+def family_of(child: Child) -> tuple[str, str] | None:
+    family = child.family(child.first_words("ipc:///a", {}, Log("Flow")))
+    return family if family is None else family[:2]
+
+
+def test_those_who_share_what_is_loaded_are_of_one_family(plan_of: Callable[..., Plan]) -> None:
+    children = [Child(worker) for worker in plan_of(Loads, replicas=2).workers]
+    families = {family_of(child) for child in children}
+    assert len(families) == 1 and {child.preloads for child in children} == {"family"}
+    [(node, _)] = [family for family in families if family is not None]
+    assert node == "executor0"
+    assert family_of(Child(plan_of(Loads).workers[0])) in families  # one that is added later
+    for options in ({"uses_with": {"a": 1}}, {"env": {"MODE": "fast"}}):
+        assert family_of(Child(plan_of(Loads, **options).workers[0])) not in families
+
+
+def test_who_has_no_family(plan_of: Callable[..., Plan]) -> None:
+    for uses, options, where in (
+        (None, {}, "alone"),
+        (Loads, {"start_method": "spawn"}, "alone"),
+        ("some.module:Class", {}, "unknown"),
+    ):
+        child = Child(plan_of(uses, **options).workers[0])
+        assert child.preloads == where and family_of(child) is None
+        assert child.first_words("ipc:///a", {}, Log("Flow"))["may_join"] is (where == "unknown")
+
+
+@pytest.mark.parametrize("where", ["family", "alone"])
+def test_it_may_say_that_it_must_be_born_elsewhere(plan_of: Callable[..., Plan], where: str) -> None:
+    child = Child(plan_of("some.module:Class").workers[0])
+    child.shall_come_again({"again": where, "because": ""})
+    assert child.comes_again and child.preloads == where
+    assert not child.first_words("ipc:///a", {}, Log("Flow"))["may_join"]
+
+
+def test_what_it_alone_has_is_told_apart(plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_TOTAL_DEVICES", "2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    env = {"CUDA_VISIBLE_DEVICES": "RR", "WHO": "me"}
+    child = Child(plan_of(Loads, replicas=2, env=env, cpus=1).workers[1])
+    words = child.first_words("ipc:///a", {}, Log("Flow"))
+    assert words["env"] == {"WHO": "me"}
+    assert words["own_env"]["CUDA_VISIBLE_DEVICES"] == "1" and words["own_env"]["OMP_NUM_THREADS"] == "1"
+    assert len(words["cores"]) == 1
+    assert child.env == {**words["env"], **words["own_env"]}
 
 
 def test_workers_share_a_numpy_and_the_gateway_does_not_wait_for_it(plan_of: Callable[..., Plan]) -> None:

@@ -69,7 +69,7 @@ def bear(plan_of: Callable[..., Plan], ipc_directory: Path) -> Iterator[Callable
     born: list[Born] = []
 
     def start(*, gateway: bool = False, bind: str | None = None, addresses: Any = None, **options: Any) -> Born:
-        plan = plan_of(Echo, **options)
+        plan = plan_of(options.pop("uses", Echo), **options)
         assert plan.gateway is not None
         child = Child(plan.gateway if gateway else plan.workers[0])
         ours, theirs = socket.socketpair()
@@ -191,6 +191,36 @@ def test_what_fails_unawaited_is_told_by_name() -> None:
     first, second = [record.getMessage() for record in heard]
     assert first == "audit, which is floating, failed: nobody is there"
     assert "its reason cannot be read" in second
+
+
+def test_one_that_finds_out_that_its_class_loads_wants_to_be_born_where_it_has(
+    bear: Callable[..., Born], tmp_path: Path, ipc_directory: Path
+) -> None:
+    (tmp_path / "loads.py").write_text(
+        "from zflow import Executor\n"
+        "class Loads(Executor):\n"
+        "    @classmethod\n"
+        "    def preload(cls):\n"
+        "        print('loading')\n"
+    )
+    options = {"uses": "loads:Loads", "py_modules": [str(tmp_path / "loads.py")]}
+    child = bear(**options)
+    assert child.hear("again") == {"again": "family", "because": ""}
+    assert child.process.communicate(timeout=10)[0] == ""
+    assert child.process.returncode == entry.DONE
+    alone = bear(**options, start_method="spawn")
+    alone.hear("ready")
+    alone.channel.send({"stop": 5.0})
+    assert alone.process.communicate(timeout=10)[0] == "loading\n"
+
+
+def test_the_last_words_tell_only_of_what_is_not_ours() -> None:
+    try:
+        int("x")
+    except ValueError as error:
+        words = entry.last_words(error)
+    assert words["failed"] == "ValueError" and "invalid literal" in words["message"]
+    assert "test_the_last_words" in words["traceback"]
 
 
 def test_nobody_who_tells_a_plan_means_that_nobody_wants_it() -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.support.processes import read_until
 from zflow.processes.channel import Channel
-from zflow.processes.lifeline import TERMINATED
+from zflow.processes.lifeline import TERMINATED, at_work
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -335,3 +336,8 @@ def test_it_can_be_made_where_no_signals_may_be_handled(begin: Begin) -> None:
     made[0].end()
     """
     assert rest(begin(body)) == ["close"]
+
+
+def test_what_a_thread_is_doing_is_told_from_the_users_code_on() -> None:
+    assert "test_what_a_thread_is_doing" in at_work(threading.get_ident())
+    assert at_work(-1) == ""

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import is_alive, wait_for
+from zflow.config.plan import Plan
 from zflow.errors import StartError
+from zflow.executor import Executor
 from zflow.processes.channel import Channel, Words
+from zflow.processes.child import Child
+from zflow.processes.logs import Log
 from zflow.processes.nursery import Nursery, end_orphan, exit_in_words
 
 
@@ -51,6 +55,35 @@ def test_a_fresh_interpreter_is_born_and_told_of_alike(nursery: Nursery) -> None
     with pytest.raises(EOFError):
         channel.receive()
     channel.close()
+
+
+class Loads(Executor):
+    @classmethod
+    def preload(cls) -> None: ...
+
+
+def test_a_family_is_founded_once_and_anew_when_asked(nursery: Nursery, plan_of: Callable[..., Plan]) -> None:
+    child = Child(plan_of(Loads).workers[0])
+    words = child.first_words("ipc:///a", {}, Log("Flow"))
+
+    def bear(name: str) -> tuple[Channel, int]:
+        """Its channel and its parent; it is not told where to bind, so that it comes no further."""
+        channel = nursery.ask_for(name, fork=True, preload=[], env={}, family=child.family(words))
+        channel.send({**words, "bind": "tcp://no-such-host.invalid:0"})
+        pid = hear(nursery.channel, lambda told: told.get("child") == name)["pid"]
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return channel, parent
+
+    born = [bear(name) for name in "ab"]
+    nursery.renew("executor0")
+    born.append(bear("c"))
+    parents = [parent for _, parent in born]
+    assert parents[0] == parents[1] != parents[2]
+    assert nursery.pid not in parents
+    for channel, _ in born:
+        channel.close()
+    wait_for(lambda: not is_alive(parents[0]), "the parent that has no children any more to end")
+    assert is_alive(parents[2])
 
 
 def test_only_children_are_killed(nursery: Nursery) -> None:

@@ -98,3 +98,8 @@ def _value_of(expression: str, context: Mapping[str, Any] | None) -> tuple[Any, 
 def with_changes(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process of ours: this one's, and `changes`."""
     return {**os.environ, **changes}
+
+
+def foreign(name: str) -> str | None:
+    """A variable that is not ours, such as CUDA_VISIBLE_DEVICES, or None where it is unset or empty."""
+    return os.environ.get(name) or None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zflow.config import devices
 from zflow.config.places import Place, shown
 from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError
@@ -141,6 +142,8 @@ def _variables(value: Any) -> dict[str, str]:
             raise ConfigError(f"{shown(name)} cannot name a variable of the environment")
         if isinstance(text, bool) or not isinstance(text, (str, int, float)) or "\0" in str(text):
             raise ConfigError(f"{name}: expected text or a number, got {shown(text)} (quote true and false)")
+        if name == devices.VARIABLE:
+            devices.check_devices(str(text))
     return {name: str(text) for name, text in given.items()}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config.cores import Cpus
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.kinds import FOR_EVER
 from zflow.config.polling import polling_table
@@ -62,7 +63,8 @@ class WorkerPlan(NamedTuple):
     """One process that serves one Executor.
 
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
-    seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter).
+    seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
+    where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run.
     """
 
     name: str
@@ -76,6 +78,8 @@ class WorkerPlan(NamedTuple):
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     max_concurrency: int = 64
+    cpus: Cpus | None = None
+    may_share: bool = True
 
 
 class GatewayPlan(NamedTuple):
@@ -226,6 +230,8 @@ def _worker(
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         max_concurrency=spec.max_concurrency,
+        cpus=spec.cpus,
+        may_share=spec.start_method == "warm",
     )
 
 

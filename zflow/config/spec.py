@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zflow.batching import checked_batching
+from zflow.config.cores import CPUS, Cpus
 from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
 from zflow.config.kinds import (
     FLAG,
@@ -133,6 +134,11 @@ class ExecutorSpec:
         whole(1, 65_536), 64, "how many calls of its async def methods run at once in one process", unit="calls"
     )
     env: dict[str, str] = option(VARIABLES, {}, "environment variables of its processes", inherited=True)
+    cpus: Cpus | None = option(
+        CPUS,
+        None,
+        "keep its processes on cores: how many each of them gets in turn, or a list for all of them (0-3, or 0-1,4)",
+    )
     timeout_ready: int = option(
         MILLISECONDS,
         600_000,
@@ -209,7 +215,7 @@ def _checked_condition(value: Any) -> dict[str, Any]:
 
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
-    *("workspace", "replicas", "env", "max_concurrency", "timeout_ready", "start_method"),
+    *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method"),
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 

@@ -23,6 +23,7 @@ from zflow.errors import ConfigError
 
 Words = dict[str, Any]
 
+_GONE = "the process at the other end is gone"
 _LENGTH = struct.Struct(">I")
 _CHUNK = 256 * 1024
 _FDS_SPACE = socket.CMSG_LEN(16 * array("i").itemsize)
@@ -110,22 +111,37 @@ class Channel:
         """
         messages = self._whole_messages(most)
         while most is None or len(messages) < most:
-            try:
-                data, passed, _, _ = self._socket.recvmsg(_CHUNK, _FDS_SPACE, _RECEIVE_FLAGS)
-            except (BlockingIOError, InterruptedError):
+            arrived = self._read()
+            if arrived is None:
                 return messages
-            except OSError:
-                data, passed = b"", []
-            for level, kind, fds in passed:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    self._fds.extend(array("i", fds))
-            if not data:
+            if not arrived:
                 if messages:
                     return messages
-                raise EOFError("the process at the other end is gone")
-            self._incoming += data
+                raise EOFError(_GONE)
             messages += self._whole_messages(most)
         return messages
+
+    def peek(self) -> list[Words]:
+        """The messages that have come in whole and are left to `receive`. Raises EOFError if the other end is gone."""
+        while arrived := self._read():
+            pass
+        if arrived == 0:
+            raise EOFError(_GONE)
+        return self._whole_messages(None, keep=True)
+
+    def _read(self) -> int | None:
+        """Take in what has come: how many bytes, 0 when the other end is gone, None when there is nothing now."""
+        try:
+            data, passed, _, _ = self._socket.recvmsg(_CHUNK, _FDS_SPACE, _RECEIVE_FLAGS)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            data, passed = b"", []
+        for level, kind, fds in passed:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._fds.extend(array("i", fds))
+        self._incoming += data
+        return len(data)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until `receive` has something to do, at most `timeout` seconds. Whether it has."""
@@ -135,7 +151,7 @@ class Channel:
         """The next descriptor that came with a message; it belongs to the caller."""
         return self._fds.popleft()
 
-    def _whole_messages(self, most: int | None) -> list[Words]:
+    def _whole_messages(self, most: int | None, *, keep: bool = False) -> list[Words]:
         messages: list[Words] = []
         start, end = 0, len(self._incoming)
         while end - start >= _LENGTH.size and (most is None or len(messages) < most):
@@ -146,7 +162,7 @@ class Channel:
             with memoryview(self._incoming) as view:
                 messages.append(msgpack.unpackb(view[start : start + size], max_bin_len=size, max_str_len=size))
             start += size
-        if start:
+        if start and not keep:
             del self._incoming[:start]
         return messages
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
+import msgpack
+
 from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
+from zflow.executor import Executor
+from zflow.loading import ExecutorDescription
+from zflow.preloading import has_preload
 from zflow.processes.channel import Channel, Words
 from zflow.processes.logs import Log
+from zflow.processes.placement import Placement, common_env, placement_of
 from zflow.processes.restart_policy import RestartPolicy
 
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
+
+_APART = ExecutorDescription(Executor)  # stands in a plan for the one that travels beside it
 
 
 class State(enum.Enum):
@@ -45,7 +54,9 @@ class Child:
     due: when something is to be done about it: the end of its time to become ready, of its rest, or of its grace.
     bound: where this incarnation was told to bind. asked_where: it is late, and was asked what it is doing.
     kills: how often its end was ordered. link: by which heads ask it. is_member: whether they do. bind_later: where it
-    shall bind besides, once its predecessor has left.
+    shall bind besides, once its predecessor has left. preloads: where its Executor's `preload` runs: in a process that
+    it is born of ("family"), in itself ("alone"), or only it can tell ("unknown"). comes_again: it ends to be born
+    elsewhere.
     """
 
     def __init__(self, plan: PeerPlan, link: str = "") -> None:
@@ -67,11 +78,38 @@ class Child:
         self.bound = ""
         self.asked_where = False
         self.kills = 0
+        self.preloads = _where_it_preloads(plan)
+        self.comes_again = False
 
     @property
     def preload(self) -> list[str]:
         """Modules that the warm parent imports before this one is born."""
         return [] if self.is_gateway else ["numpy"]
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Where it runs. Raises ConfigError where it asks for what is not here."""
+        return placement_of(self.plan)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a fresh interpreter has in its environment besides."""
+        return {**common_env(self.plan), **self.placement.env}
+
+    def family(self, words: Words) -> tuple[str, str, dict[str, str]] | None:
+        """By its first words: the node whose family it belongs to, which edition of the Executor that has loaded, and
+        what a fresh interpreter that founds it has in its environment."""
+        if self.preloads != "family":
+            return None
+        import hashlib  # as above
+
+        edition = hashlib.blake2b(msgpack.packb([words["executor"], words["env"]]), digest_size=16)
+        return self.node, edition.hexdigest(), words["env"]
+
+    def shall_come_again(self, words: Words) -> None:
+        """It has said that it must be born elsewhere."""
+        self.comes_again = True
+        self.preloads = words["again"]
 
     @property
     def status(self) -> ProcessStatus:
@@ -118,13 +156,20 @@ class Child:
         """What it is told when it is born. Raises ConfigError for a plan that cannot travel."""
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
 
-        plan = self.plan
-        classes = (plan.description.target, plan.description.known) if isinstance(plan, WorkerPlan) else ()
+        plan, executor, placement = self.plan, b"", self.placement
+        if isinstance(plan, WorkerPlan):
+            classes = (plan.description.target, plan.description.known)
+            executor = parcel.pack(self.name, plan.description, classes)  # apart: a family has unpacked it already
+            plan = plan._replace(description=_APART)
         return {
             "name": self.name,
-            "plan": parcel.pack(self.name, plan, classes),
+            "plan": parcel.pack(self.name, plan),
+            "executor": executor,
+            "may_join": self.preloads == "unknown",
             "bind": bind,
-            "env": dict(plan.env),
+            "env": common_env(plan),
+            "own_env": placement.env,
+            "cores": list(placement.cores),
             "sys_path": [entry for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],
             "addresses": dict(addresses),
@@ -133,3 +178,14 @@ class Child:
             "quiet": log.quiet,
             "quiet_error": plan.quiet_error,
         }
+
+
+def _where_it_preloads(plan: PeerPlan) -> str:
+    """As far as can be told without importing anything."""
+    if not isinstance(plan, WorkerPlan) or not plan.may_share:
+        return "alone"
+    target = plan.description.target
+    known = target if isinstance(target, type) else plan.description.known
+    if known is not None and has_preload(known):
+        return "family"
+    return "unknown" if isinstance(target, str) else "alone"

@@ -25,17 +25,22 @@ from zflow.drivers.reactor import Reactor
 from zflow.drivers.user_code import UserCode
 from zflow.errors import ProtocolError, StartError, ZflowError
 from zflow.executor import Executor
+from zflow.loading import ExecutorDescription
+from zflow.preloading import has_preload
 from zflow.processes import logs, parcel
 from zflow.processes.channel import Channel, Words
 from zflow.processes.hearing import Hearing
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
+from zflow.processes.placement import Placement, common_env, keep_on, placement_of, told
+from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
 
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
+_OURS = (__name__, "zflow.processes.family", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
 _OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
@@ -44,7 +49,11 @@ PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
 def run(descriptor: int) -> int:
     """The life of a supervised child; `descriptor` is its end of the channel. Returns its exit code."""
-    channel = Channel.of_descriptor(descriptor)
+    return live(Channel.of_descriptor(descriptor))
+
+
+def live(channel: Channel, description: ExecutorDescription | None = None) -> int:
+    """The same. description: of its Executor, where its parent has loaded that already."""
     try:
         words = _first_words(channel)
     except EOFError:
@@ -56,7 +65,12 @@ def run(descriptor: int) -> int:
     lifeline = Lifeline(channel, log, hear=hearing.hear)
     lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
     try:
-        reactor = _make_peer(parcel.unpack(words["plan"]), words["bind"], directory, lifeline, log)
+        plan = parcel.unpack(words["plan"])
+        if isinstance(plan, WorkerPlan):
+            plan = plan._replace(description=description or parcel.unpack(words["executor"]))
+            if words["may_join"] and has_preload(plan.description.find_class()):
+                return _ask_to_come_again(lifeline, channel)
+        reactor = _make_peer(plan, words["bind"], directory, lifeline, log)
     except BaseException as error:
         code = _tell_failure(error, lifeline, channel)
     else:
@@ -66,6 +80,15 @@ def run(descriptor: int) -> int:
     lifeline.end()
     lifeline.leave()
     return code
+
+
+def _ask_to_come_again(lifeline: Lifeline, channel: Channel) -> int:
+    """Nobody knew before it was imported that this class has a `preload`: it is for a process to be born after that."""
+    channel.send({"again": "family", "because": ""})
+    channel.flush(_PATIENCE)
+    lifeline.end()
+    lifeline.leave()
+    return DONE
 
 
 def serve_worker(plan: WorkerPlan, *, log: Log | None = None) -> int:
@@ -84,7 +107,11 @@ def serve_gateway(plan: GatewayPlan, *, log: Log | None = None) -> int:
 
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
-    os.environ.update(plan.env)  # before user code and what it imports; what an interpreter reads at birth is too late
+    placement = placement_of(plan)
+    os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
+    for line in told([plan]) if isinstance(plan, WorkerPlan) else ():
+        log.info("%s", line)
+    _settle(placement)
     lifeline = Lifeline(None, log)
     try:
         reactor = _make_peer(plan, bind, Directory(), lifeline, log)
@@ -162,42 +189,63 @@ def _serve(reactor: Reactor, log: Log) -> int:
 
 def _first_words(channel: Channel) -> Words:
     while True:
-        channel.wait()
-        for words in channel.receive(most=1):
+        for words in channel.receive(most=1):  # they may have been heard before we were born
             return words
+        channel.wait()
 
 
-def _take_place(words: Words) -> None:
-    """Become the process that the Flow's own process asked for: its paths, its arguments, its variables."""
+def become(words: Words, name: str) -> None:
+    """Take the place that the Flow's own process asked for, as far as all processes of an Executor share it: its paths,
+    its arguments, its variables. name: to be called by."""
     os.environ.update(words["env"])
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
-    logs.name_process(words["name"])
+    logs.name_process(name)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
         faulthandler.enable()  # a crash in C code shows the line of Python that led to it
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name[:15])
+
+
+def _take_place(words: Words) -> None:
+    """Become this very process."""
+    become(words, words["name"])
+    _settle(Placement(words["own_env"], tuple(words["cores"])))
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()  # siblings forked from one state would all draw the same numbers
     with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(words["name"][:15])
         Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+
+
+def _settle(placement: Placement) -> None:
+    """Before there is a thread: they stay where the first one is."""
+    os.environ.update(placement.env)
+    keep_on(placement.cores)
+    if placement.cores:
+        limit_loaded(len(placement.cores))
 
 
 def _tell_failure(error: BaseException, lifeline: Lifeline, channel: Channel) -> int:
     if isinstance(error, SystemExit) and lifeline.is_asked:
         return TERMINATED
-    told = "".join(traceback.format_exception(type(error), error, _below_ours(error)))
-    channel.send({"failed": type(error).__name__, "message": str(error), "traceback": told})
+    channel.send(last_words(error))
     channel.flush(_PATIENCE)
     return error.exit_code if isinstance(error, ZflowError) else NOT_STARTED
 
 
+def last_words(error: BaseException) -> Words:
+    """What a child says that cannot start."""
+    trace = "".join(traceback.format_exception(type(error), error, _below_ours(error)))
+    return {"failed": type(error).__name__, "message": str(error), "traceback": trace}
+
+
 def _below_ours(error: BaseException) -> TracebackType | None:
-    """The traceback from where this module was left: what called it is the same for everybody."""
+    """The traceback from where our modules were left: what called them is the same for everybody."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next
     return trace
 

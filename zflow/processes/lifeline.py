@@ -205,12 +205,8 @@ class Lifeline:
             signal.pthread_kill(self._main, signal.SIGTERM)  # the user's __init__ may be asleep in the kernel
 
     def _tell_where(self) -> None:
-        """Say what the main thread is doing, as a traceback without what is the same for every child."""
-        frame = sys._current_frames().get(self._main)
-        stack = traceback.extract_stack(frame) if frame is not None else []
-        users = itertools.dropwhile(lambda entry: entry.filename.startswith(("<string>", _OURS)), stack)
         if self._channel is not None:
-            self._channel.send({"where": "".join(traceback.format_list(list(users)))})
+            self._channel.send({"where": at_work(self._main)})
 
     def _end_by_force(self) -> None:
         self._log.warning("%s: ended by force", self._because)
@@ -219,3 +215,11 @@ class Lifeline:
         closer.join(_ORPHANS_CLOSE if self._is_orphan else CLOSE_PATIENCE)
         self.leave()
         os._exit(TERMINATED)
+
+
+def at_work(thread: int) -> str:
+    """What `thread` is doing, as a traceback without what is the same for every child."""
+    frame = sys._current_frames().get(thread)
+    stack = traceback.extract_stack(frame) if frame is not None else []
+    users = itertools.dropwhile(lambda entry: entry.filename.startswith(("<string>", _OURS)), stack)
+    return "".join(traceback.format_list(list(users)))

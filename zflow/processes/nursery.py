@@ -41,15 +41,29 @@ class Nursery:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask_for(self, name: str, *, fork: bool, preload: Sequence[str], env: Mapping[str, str]) -> Channel:
+    def ask_for(
+        self,
+        name: str,
+        *,
+        fork: bool,
+        preload: Sequence[str],
+        env: Mapping[str, str],
+        family: tuple[str, str, Mapping[str, str]] | None = None,
+    ) -> Channel:
         """Ask for the process `name`. Returns our end of its channel; its birth is told by our own.
 
         preload: modules to import before the fork. env: for a fresh interpreter, what is added to the environment.
+        family: to be born among those that share what their Executor's `preload` has loaded: their node, edition, and
+        environment, should they need a fresh interpreter to descend from.
         """
         ours, theirs = socket.socketpair()
-        asked: Words = {"child": name, "fork": fork, "preload": list(preload), "env": dict(env)}
+        asked: Words = {"child": name, "fork": fork, "preload": list(preload), "env": dict(env), "family": family}
         self.channel.send(asked, [theirs.detach()])
         return Channel(ours)
+
+    def renew(self, node: str) -> None:
+        """What is asked for from now on shall not share what has been loaded for the node before."""
+        self.channel.send({"renew": node})
 
     def kill(self, pid: int) -> None:
         """Kill a child, unless it has ended meanwhile."""

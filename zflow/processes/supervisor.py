@@ -25,6 +25,7 @@ from zflow.processes.child import Child, ProcessStatus, State
 from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.nursery import Nursery, end_orphan, exit_in_words
+from zflow.processes.placement import told
 from zflow.processes.roster import Roster
 from zflow.processes.socket_directory import SocketDirectory, remove_stale
 from zflow.processes.staff import MARGIN, Staff
@@ -119,6 +120,8 @@ class Supervisor:
         Raises StartError with the traceback of the process that could not start or came too late, PortInUse, or
         ConfigError for a plan that cannot travel; nothing runs any more then.
         """
+        for line in told([child.plan for child in self._children if isinstance(child.plan, WorkerPlan)]):
+            self._log.info("%s", line)
         self._switchboard = Switchboard()
         self._sockets = SocketDirectory()
         self._phase = Phase.STARTING
@@ -245,7 +248,8 @@ class Supervisor:
         replicas = self._directory.replicas() if child.is_gateway else {}
         words = child.first_words(bind, addresses, self._log, replicas)
         fork = child.plan.start_method == "warm"
-        channel = self._nursery.ask_for(child.link, fork=fork, preload=child.preload, env=child.plan.env)
+        family = child.family(words)
+        channel = self._nursery.ask_for(child.link, fork=fork, preload=child.preload, env=child.env, family=family)
         child.born(channel, bind, clock())
         self._switchboard.flush_later(self._nursery.channel)
         self._switchboard.listen(channel, lambda: self._hear_child(child))
@@ -284,6 +288,7 @@ class Supervisor:
 
     def _was_born(self, child: Child, words: Words) -> None:
         if "pid" not in words:
+            self._hear_child(child)  # it, or who should have borne it, may have said more
             self._child_ended(child, f"could not be started: {words['because']}")
             return
         child.pid = words["pid"]
@@ -309,6 +314,8 @@ class Supervisor:
                     self._staff.bound(child, words["bound"])
                 elif "not bound" in words:
                     self._staff.not_bound(child, words["not bound"])
+                elif "again" in words:
+                    self._shall_come_again(child, words)
         except EOFError:
             self._switchboard.forget(channel)  # how its process ended is told by the warm parent
 
@@ -363,6 +370,9 @@ class Supervisor:
 
     def _child_ended(self, child: Child, how: str) -> None:
         """Its process is no more: draw the conclusions."""
+        if child.comes_again and self._phase in (Phase.STARTING, Phase.SERVING):
+            self._bear_again(child)
+            return
         pid, channel = child.pid, child.channel
         if channel is not None:
             self._switchboard.forget(channel)
@@ -383,6 +393,23 @@ class Supervisor:
         self._sockets.forget(child.bound)
         if not child.is_gateway:
             self._announcer.address(child.link, None)
+
+    def _shall_come_again(self, child: Child, words: Words) -> None:
+        child.shall_come_again(words)
+        if words["because"]:
+            told = "%s: each process runs preload() for itself, and they share nothing: %s"
+            self._log.warning(told, child.node, words["because"])
+
+    def _bear_again(self, child: Child) -> None:
+        if child.channel is not None:
+            self._switchboard.forget(child.channel)
+        child.ended()
+        child.comes_again = False
+        self._sockets.forget(child.bound)
+        try:
+            self._give_birth(child)
+        except (ZflowError, OSError) as error:
+            self._child_ended(child, f"could not be started: {error}")
 
     def _restart_later(self, child: Child, what_happened: str) -> None:
         now = clock()

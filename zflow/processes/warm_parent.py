@@ -4,9 +4,10 @@ It has imported what workers need, but opened no context, made no socket of Zero
 can be forked; each child shares its memory. It alone is the children's parent: it reaps them, tells the supervisor how
 they ended, and when the supervisor is gone, however it went, it ends them and removes their sockets.
 
-What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}}`` with the child's end of its
-channel, ``{"kill": pid}``, ``{"directory": path}``. What it tells: ``{"child": name, "pid": pid, "because": why it was
-not forked}``, the same without a pid when there is no child, and ``{"ended": pid, "status": exit status}``.
+What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}, "family": [node, edition, env]}``
+with the child's end of its channel, ``{"kill": pid}``, ``{"directory": path}``, ``{"renew": node}``. What it tells:
+``{"child": name, "pid": pid, "because": why it was not forked}``, the same without a pid when there is no child, and
+``{"ended": pid, "status": exit status}``. A child that has a family is born of a process of its own: see families.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import importlib
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -28,25 +30,33 @@ from typing import NoReturn
 from zflow.config import environment
 from zflow.processes import socket_directory
 from zflow.processes.channel import Channel, Words, parent_descriptor
+from zflow.processes.families import Families, FamilyName
 from zflow.processes.interpreter import command
 from zflow.processes.logs import stand_ready
 
 FAREWELL = 0.8  # seconds between SIGTERM and SIGKILL for the children of a dead supervisor
+_FAMILIES_FAREWELL = 0.4  # seconds more for those who have children of their own
 _TASKS = "/proc/self/task"
 _DESCRIPTORS = "/dev/fd"
 _ENTRY = "zflow.processes.entry"
+_FAMILY = "zflow.processes.family"
 _LOOK_AGAIN_MS = 500
 
 
 def main(control: int) -> NoReturn:
     """Serve the supervisor at the descriptor `control`. A forked child leaves through here, too, into its own life."""
-    gc.disable()  # nothing here is garbage, and a collection would touch pages that children could have shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
+    settle_down()
     live = WarmParent(Channel.of_descriptor(control)).run()
     if live is None:
         os._exit(0)  # nothing here needs tidying, and the supervisor waits for us
-    _leave(live())
+    leave(live())
+
+
+def settle_down() -> None:
+    """What befits a process that bears others."""
+    gc.disable()  # nothing here is garbage, and a collection would touch pages that children could have shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
 
 
 class WarmParent:
@@ -55,17 +65,15 @@ class WarmParent:
     def __init__(self, supervisor: Channel) -> None:
         self._supervisor = supervisor
         self._children: set[int] = set()
+        self._families = Families(supervisor.send)
         self._directory: str | None = None
         self._wake_in, self._wake_out = os.pipe()
+        self._parent_ended = parent_descriptor()
 
     def run(self) -> Callable[[], int] | None:
         """Serve until the supervisor is gone. Returns in a forked child what it is to do, in the parent None."""
         self._listen_for_exits()
-        parent, parent_ended = os.getppid(), parent_descriptor()
-        poll = select.poll()
-        for source in (self._supervisor.fileno(), self._wake_in, parent_ended):
-            if source is not None:
-                poll.register(source, select.POLLIN)
+        parent = os.getppid()
         while os.getppid() == parent:
             try:
                 for words in self._supervisor.receive():
@@ -74,11 +82,20 @@ class WarmParent:
                         return live
             except EOFError:
                 break
+            self._families.hear()
             self._reap()
             self._supervisor.flush()
-            poll.poll(None if parent_ended is not None else _LOOK_AGAIN_MS)
+            self._sleep()
         self._end_everything()
         return None
+
+    def _sleep(self) -> None:
+        """Until there is something to do."""
+        poll = select.poll()
+        for source in (self._supervisor, self._wake_in, self._parent_ended, *self._families.channels()):
+            if source is not None:
+                poll.register(source, select.POLLIN)
+        poll.poll(None if self._parent_ended is not None else _LOOK_AGAIN_MS)
 
     def _listen_for_exits(self) -> None:
         for end in (self._wake_in, self._wake_out):
@@ -88,49 +105,108 @@ class WarmParent:
 
     def _obey(self, words: Words) -> Callable[[], int] | None:
         if "child" in words:
-            return self._give_birth(words, self._supervisor.received_fd())
+            descriptor = self._supervisor.received_fd()
+            if words["family"]:
+                return self._ask_family(words, descriptor)
+            return self._give_birth(words, Channel.of_descriptor(descriptor))
         if words.get("kill") in self._children:  # it is not reaped yet, so the number is still this child's
             os.kill(words["kill"], signal.SIGKILL)
+        elif "kill" in words:
+            self._families.kill(words["kill"])
+        if "renew" in words:
+            self._families.supersede(words["renew"])
         if "directory" in words:
             self._directory = words["directory"]
         return None
 
     # -- birth -------------------------------------------------------------------------------------------------------
 
-    def _give_birth(self, words: Words, channel: int) -> Callable[[], int] | None:
-        name = words["child"]
-        because = "" if words["fork"] else "asked for"
-        if words["fork"]:
-            warm_up(words["preload"])
+    def _give_birth(self, asked: Words, channel: Channel) -> Callable[[], int] | None:
+        name = asked["child"]
+        because = "" if asked["fork"] else "asked for"
+        if asked["fork"]:
+            warm_up(asked["preload"])
             because = why_not_to_fork()
+        if not because:
+            return self._fork(name, channel, lambda: _live(channel))
         try:
-            if because:
-                pid = _execute(name, channel, words["env"])
-            else:
-                gc.freeze()
-                pid = os.fork()
-        except OSError as error:  # no memory, no more processes allowed, no interpreter
+            pid = _execute(name, channel.fileno(), asked["env"])
+        except OSError as error:  # no more processes allowed, no interpreter
             self._supervisor.send({"child": name, "because": str(error)})
-            os.close(channel)
-            return None
-        if not pid:
-            self._forget(channel)
-            return lambda: _live(channel)
-        os.close(channel)
-        self._children.add(pid)
-        self._supervisor.send({"child": name, "pid": pid, "because": because})
+        else:
+            self._born(name, pid, because)
+        channel.close()
         return None
 
-    def _forget(self, channel: int) -> None:
-        """In the child: close what was the parent's, and every channel that waits for a sibling."""
+    def _fork(self, name: str, channel: Channel, live: Callable[[], int]) -> Callable[[], int] | None:
+        """Returns `live` in the child."""
+        gc.freeze()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, no more processes allowed
+            self._supervisor.send({"child": name, "because": str(error)})
+            channel.close()
+            return None
+        if not pid:
+            self._forget(channel.fileno())
+            return live
+        self._born(name, pid, "")
+        channel.close()
+        return None
+
+    def _born(self, name: str, pid: int, because: str) -> None:
+        self._children.add(pid)
+        self._supervisor.send({"child": name, "pid": pid, "because": because})
+
+    def _ask_family(self, asked: Words, descriptor: int) -> Callable[[], int] | None:
+        """Have a child born of its family; of a new one if there is none yet. Returns in that one what it is to do."""
+        node, edition, env = asked["family"]
+        name = FamilyName(node, edition)
+        family = self._families.find(name)
+        if family is None:
+            ours, theirs = socket.socketpair()
+            try:
+                pid = self._bear_parent(asked, theirs.fileno(), env)
+            except OSError as error:  # as for any other child
+                self._supervisor.send({"child": asked["child"], "because": str(error)})
+                for end in (ours, theirs):
+                    end.close()
+                os.close(descriptor)
+                return None
+            if not pid:
+                ours.close()
+                control = theirs.detach()
+                self._forget(control)
+                return lambda: _lead_family(control)
+            theirs.close()
+            family = self._families.found(name, pid, Channel(ours))
+        self._families.ask(family, asked, descriptor)
+        return None
+
+    def _bear_parent(self, asked: Words, control: int, env: dict[str, str]) -> int:
+        """The pid of a family's parent, 0 in it. It is a fresh interpreter where variables are read at its birth."""
+        if asked["fork"]:
+            warm_up(asked["preload"])
+        if not asked["fork"] or why_not_to_fork():
+            return _execute(f"{asked['family'][0]}/preload", control, env, module=_FAMILY, function="main")
+        gc.freeze()
+        return os.fork()
+
+    def _forget(self, kept: int) -> None:
+        """In the child: close what was the parent's, and every channel that waits for a sibling, but for `kept`."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._supervisor.close()
+        self._close_own(kept)
+        gc.enable()
+
+    def _close_own(self, kept: int) -> None:
+        """All but the standard ones: nothing has been opened here for children."""
+        for channel in (self._supervisor, *self._families.channels()):
+            channel.close()  # an object that is forgotten later would close its number again, whoever has it then
         for fd in [int(fd) for fd in os.listdir(_DESCRIPTORS)]:
-            if fd > 2 and fd != channel:
+            if fd > 2 and fd != kept:
                 with contextlib.suppress(OSError):  # the listing itself had one
                     os.close(fd)
-        gc.enable()
 
     # -- death -------------------------------------------------------------------------------------------------------
 
@@ -138,19 +214,23 @@ class WarmParent:
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_in, 512):
                 pass
-        while self._children:
+        while self._children or self._families.pids:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
             self._children.discard(pid)
-            self._supervisor.send({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+            code = os.waitstatus_to_exitcode(status)
+            if not self._families.ended(pid, code):
+                self._supervisor.send({"ended": pid, "status": code})
 
     def _end_everything(self) -> None:
+        self._families.close()
         self._signal_all(signal.SIGTERM)
-        deadline = time.monotonic() + FAREWELL
-        while self._children and (left := deadline - time.monotonic()) > 0:
+        deadline = time.monotonic() + FAREWELL + (_FAMILIES_FAREWELL if self._families.pids else 0.0)
+        while (self._children or self._families.pids) and (left := deadline - time.monotonic()) > 0:
             select.select([self._wake_in], [], [], left)
             self._reap()
+        self._children.update(self._families.pids)
         self._signal_all(signal.SIGKILL)
         if self._directory is not None:
             socket_directory.remove(self._directory)
@@ -167,9 +247,14 @@ def warm_up(modules: Sequence[str]) -> None:
     for name in missing:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    if missing and why_not_to_fork():
-        # OpenBLAS starts threads when numpy is loaded, but ends them in a handler of its own before a fork, to start
-        # them anew when they are needed. So a fork for nothing leaves one thread, if all others are of that kind.
+    if missing:
+        end_idle_threads()
+
+
+def end_idle_threads() -> None:
+    """OpenBLAS starts threads when numpy is loaded, but ends them in a handler of its own before a fork, to start them
+    anew when they are needed. So a fork for nothing leaves one thread, if all others are of that kind."""
+    if why_not_to_fork():
         pid = os.fork()
         if not pid:
             os._exit(0)
@@ -194,14 +279,23 @@ def why_not_to_fork() -> str:
     return f"the warm parent has {tasks} threads" if tasks > 1 else ""
 
 
-def _live(channel: int) -> int:
-    code: int = importlib.import_module(_ENTRY).run(channel)
+def _live(channel: Channel) -> int:
+    code: int = importlib.import_module(_ENTRY).live(channel)
     return code
 
 
-def _leave(code: int) -> NoReturn:
-    """End as an interpreter does, but without taking itself apart: that would copy every page that is still shared."""
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that are no daemons
+def _lead_family(control: int) -> int:
+    code: int = importlib.import_module(_FAMILY).live(control)
+    return code
+
+
+def leave(code: int, *, wait: bool = True) -> NoReturn:
+    """End as an interpreter does, but without taking itself apart: that would copy every page that is still shared.
+
+    wait: for the threads that are no daemons.
+    """
+    if wait:
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, there is none
@@ -209,12 +303,12 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _execute(name: str, channel: int, env: dict[str, str]) -> int:
+def _execute(name: str, channel: int, env: dict[str, str], module: str = _ENTRY, function: str = "run") -> int:
     """The same child from a fresh interpreter; its pid."""
     import subprocess  # 8 ms that a fork need not wait for
 
     child = subprocess.Popen(
-        command(_ENTRY, "run", channel, name),
+        command(module, function, channel, name),
         pass_fds=(channel,),
         stdin=subprocess.DEVNULL,
         env=environment.with_changes(env),

@@ -176,6 +176,10 @@ class AsyncService(Service):
     def _perform_in_pieces(self, posting: Posting, inputs: Inputs, request_size: int) -> AsyncIterator[Any]:
         return _in_pieces(self, self._opened().lanes, posting, inputs, request_size)
 
+    def _carry_out(self, change: Callable[[], None]) -> Any:
+        """In a thread: the loop must go on meanwhile, so that what is under way can finish."""
+        return asyncio.to_thread(change)
+
     @staticmethod
     def _new_lanes(role: Callable[[], Role], directory: Directory) -> Any:
         return AsyncLanes(role, directory)

@@ -12,6 +12,8 @@ from typing import Any
 
 from zflow.banner import ready_lines
 from zflow.config.deployment import DeploymentSpec, dump_deployment, load_deployment
+from zflow.config.options import Surface
+from zflow.config.places import Place
 from zflow.config.plan import Plan, plan_deployment
 from zflow.drivers.assembly import head_peer_role
 from zflow.drivers.directory import Directory
@@ -71,6 +73,25 @@ class Deployment(Service):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._spec.executor.name or '(unnamed)'}, {self._state}>"
+
+    # -- while it is open --------------------------------------------------------------------------------------------
+
+    def scale(self, *, replicas: int) -> Any:
+        """Have it, or each of its shards, served by so many processes; see `Flow.scale`."""
+        return self._carry_out(lambda: self._change({"replicas": replicas}))
+
+    def rolling_update(self, *, uses_with: Mapping[str, Any] | None = None) -> Any:
+        """Replace its processes one after the other by new ones; see `Flow.rolling_update`."""
+        with_all = {**self._spec.executor.uses_with, **(uses_with or {})}
+        return self._carry_out(lambda: self._change({"uses_with": with_all} if uses_with else {}, renew=True))
+
+    def _change(self, options: Mapping[str, Any], *, renew: bool = False) -> None:
+        self._opened()
+        spec = self._spec.override(Place(), Surface.PYTHON, **options)
+        plan = plan_deployment(spec)
+        [node] = plan.nodes
+        self._serve_by(node.name, plan, renew=renew)
+        self._spec = spec
 
     # -- what a Service asks of it ------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
 from zflow.drivers.assembly import gateway_role
 from zflow.drivers.directory import Directory
+from zflow.errors import ConfigError
 from zflow.executor import Executor
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
@@ -172,6 +173,39 @@ class Flow(Service):
     def __repr__(self) -> str:
         names = " -> ".join(executor.name for executor in self._spec.executors)
         return f"<{type(self).__name__} {names or '(no Executors)'}, {self._state}>"
+
+    # -- while it is open --------------------------------------------------------------------------------------------
+
+    def scale(self, name: str, *, replicas: int) -> Any:
+        """Have the Executor `name`, or each of its shards, served by so many processes, and return when it is.
+
+        No request fails: more are asked as soon as each is ready, and of fewer the last ones finish what they have. Of
+        an asynchronous Flow it is to be awaited. Raises ConfigError for a name or number that cannot be, StartError
+        when a new process cannot start; then everything is as before.
+        """
+        return self._carry_out(lambda: self._change(name, {"replicas": replicas}))
+
+    def rolling_update(self, name: str, *, uses_with: Mapping[str, Any] | None = None) -> Any:
+        """Replace the processes of the Executor `name` one after the other by new ones, and return when all are.
+
+        uses_with: other arguments for its ``__init__``; those that are not named stay as they were. No request fails.
+        Of an asynchronous Flow it is to be awaited. Raises as `scale` does; when a new process cannot start, those that
+        have been replaced stay so, and the others serve on as they are.
+        """
+        return self._carry_out(lambda: self._change(name, {}, uses_with or {}, renew=True))
+
+    def _change(
+        self, name: str, options: Mapping[str, Any], uses_with: Mapping[str, Any] | None = None, *, renew: bool = False
+    ) -> None:
+        self._opened()
+        present = {executor.name: executor for executor in self._spec.executors}.get(name)
+        if present is not None and present.external:
+            raise ConfigError(f"{name} is external: it is scaled and updated where it was started, not by this Flow")
+        if present is not None and uses_with:
+            options = {**options, "uses_with": {**present.uses_with, **uses_with}}
+        spec = self._spec.change(name, **options)
+        self._serve_by(name, plan_flow(spec), renew=renew)
+        self._spec = spec
 
     # -- what a Service asks of it -----------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class Service(Asker):
         self._quiet = quiet
         self._open: Running | None = None
         self._changing = threading.Lock()
+        self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
 
     # -- what each kind of it decides for itself -----------------------------------------------------------------------
 
@@ -71,6 +72,10 @@ class Service(Asker):
     def _tell_ready(self, address: str) -> None:
         """Say on the log that it can be reached at `address`."""
         raise NotImplementedError
+
+    def _carry_out(self, change: Callable[[], None]) -> Any:
+        """Make a change that takes its time; an asynchronous one gives something to be awaited."""
+        change()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -130,6 +135,20 @@ class Service(Asker):
                 raise ConfigError(f"the {self._kind} has no port before it is open: the system chooses one")
             return planned
         return int(self._open.supervisor.gateway_address.rpartition(":")[2])
+
+    def _serve_by(self, node: str, plan: Plan, *, renew: bool = False) -> None:
+        """Have `node` served by the processes that `plan` has for it; renew: all of them new ones.
+
+        No request fails: who comes is ready before it is asked, who leaves finishes what it has. Raises StartError, and
+        leaves the old ones in service, when a new one cannot start.
+        """
+        with self._turning:
+            workers = [worker for worker in plan.workers if worker.node == node]
+            waiting = Waiting(quiet=self._quiet)
+            try:
+                self._opened().supervisor.change(node, workers, renew=renew, on_progress=waiting.show)
+            finally:
+                waiting.clear()
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""

@@ -35,7 +35,7 @@ from zflow.config.kinds import (
 from zflow.config.options import IN_FLOWS, Option, Surface, collect, option, options_of
 from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
-from zflow.errors import TopologyError
+from zflow.errors import ConfigError, TopologyError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
 from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology
 from zflow.wire.conditions import encode_condition
@@ -287,6 +287,16 @@ class FlowSpec:
         spec = FlowSpec.from_options(**{**self.given, **given})
         for executor in self.executors:
             spec = spec.add(**executor.given)
+        return spec
+
+    def change(self, name: str, /, **options: Any) -> FlowSpec:
+        """This Flow with other options of its Executor `name`. Raises ConfigError."""
+        names = [executor.name for executor in self.executors]
+        if name not in names:
+            raise ConfigError(f"there is no Executor {name!r:.80} in this Flow: {nearest(name, names)}")
+        spec = replace(self, executors=())
+        for executor in self.executors:
+            spec = spec.add(**{**executor.given, **(options if executor.name == name else {})})
         return spec
 
     def add(self, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> FlowSpec:

@@ -20,11 +20,11 @@ from zflow.config.plan import Plan, WorkerPlan
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse, StartError, ZflowError
 from zflow.processes.announcing import Announcer
+from zflow.processes.births import Births
 from zflow.processes.channel import Words
 from zflow.processes.child import Child, ProcessStatus, State
 from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
-from zflow.processes.nursery import Nursery, end_orphan, exit_in_words
 from zflow.processes.placement import told
 from zflow.processes.roster import Roster
 from zflow.processes.socket_directory import SocketDirectory, remove_stale
@@ -37,7 +37,6 @@ Progress = Callable[[Sequence[str], Sequence[str]], None]
 _AFTER_FAILURE = 2.0  # seconds for the others to end when one could not start
 _LAST_WAVE = 1.0  # seconds that workers have at least, however long the gateway took
 _ANSWER = 0.5  # seconds for a late child to say what it is doing, and for a killed one to be gone
-_PATIENCE = 4  # times that the warm parent is told to kill a child
 
 clock = time.monotonic
 
@@ -89,10 +88,8 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="zflow-supervisor", daemon=True)
         self._switchboard: Switchboard
         self._sockets: SocketDirectory
-        self._nursery: Nursery | None = None
-        self._incarnations = 0
+        self._births: Births
         self._end_by = 0.0
-        self._told_of_fallback = False
 
     # -- for the callers ---------------------------------------------------------------------------------------------
 
@@ -124,6 +121,14 @@ class Supervisor:
             self._log.info("%s", line)
         self._switchboard = Switchboard()
         self._sockets = SocketDirectory()
+        self._births = Births(
+            self._roster,
+            self._switchboard,
+            self._sockets,
+            self._log,
+            hear=self._hear_child,
+            ended=self._child_ended,
+        )
         self._phase = Phase.STARTING
         self._thread.start()
         try:
@@ -143,7 +148,7 @@ class Supervisor:
         Raises what kept one of them from starting (StartError with its traceback): see turnover.py for what is then.
         """
         turnover = Turnover(node, workers, renew=renew)
-        self._ask(lambda: self._staff.begin(turnover))
+        self._ask(lambda: self._begin(turnover))
         try:
             self._watch(turnover.progress, lambda: turnover.is_over or not self.alive, on_progress)
         except BaseException:
@@ -191,6 +196,11 @@ class Supervisor:
         waiting = {child.node for child in self._children if child.state is not State.READY}
         return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
 
+    def _begin(self, turnover: Turnover) -> None:
+        if turnover.renews:
+            self._births.renew(turnover.node)
+        self._staff.begin(turnover)
+
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -227,7 +237,7 @@ class Supervisor:
             self._changed.notify_all()
 
     def _leave(self) -> None:
-        self._close_nursery()
+        self._births.close()
         for child in self._children:
             child.ended()
             self._directory.remove(child.link)
@@ -239,21 +249,10 @@ class Supervisor:
 
     def _give_birth(self, child: Child) -> None:
         """Ask for a process. Raises ZflowError when there can be none."""
-        if self._nursery is None:
-            self._nursery = Nursery(self._sockets.path)
-            self._switchboard.listen(self._nursery.channel, self._hear_nursery)
-        self._incarnations += 1
-        bind = child.bind or self._sockets.address(child.name, self._incarnations)
-        addresses = self._directory.all() if child.is_gateway else {}
-        replicas = self._directory.replicas() if child.is_gateway else {}
-        words = child.first_words(bind, addresses, self._log, replicas)
-        fork = child.plan.start_method == "warm"
-        family = child.family(words)
-        channel = self._nursery.ask_for(child.link, fork=fork, preload=child.preload, env=child.env, family=family)
-        child.born(channel, bind, clock())
-        self._switchboard.flush_later(self._nursery.channel)
-        self._switchboard.listen(channel, lambda: self._hear_child(child))
-        self._switchboard.say(channel, words)
+        if child.is_gateway:
+            self._births.give(child, self._directory.all(), self._directory.replicas())
+        else:
+            self._births.give(child)
 
     def _say(self, child: Child, words: Words) -> None:
         if child.channel is not None:
@@ -264,37 +263,6 @@ class Supervisor:
             return False
         self._say(self._gateway, words)
         return True
-
-    def _hear_nursery(self) -> None:
-        nursery = self._nursery
-        if nursery is None:
-            return
-        try:
-            for words in nursery.channel.receive():
-                self._obey_nursery(words)
-        except EOFError:
-            self._lost_nursery()
-
-    def _obey_nursery(self, words: Words) -> None:
-        if "ended" in words:
-            for child in self._children:
-                if child.pid == words["ended"]:
-                    self._hear_child(child)  # its last words, before they are forgotten
-                    self._child_ended(child, exit_in_words(words["status"]))
-            return
-        asked_for = self._roster.by_link(words["child"])
-        if asked_for is not None:
-            self._was_born(asked_for, words)
-
-    def _was_born(self, child: Child, words: Words) -> None:
-        if "pid" not in words:
-            self._hear_child(child)  # it, or who should have borne it, may have said more
-            self._child_ended(child, f"could not be started: {words['because']}")
-            return
-        child.pid = words["pid"]
-        if child.plan.start_method == "warm" and words["because"] and not self._told_of_fallback:
-            self._told_of_fallback = True
-            self._log.warning("processes start as fresh interpreters, not forked: %s", words["because"])
 
     def _hear_child(self, child: Child) -> None:
         channel = child.channel
@@ -355,10 +323,10 @@ class Supervisor:
             doing = " and was still at work" if traceback else " and did not say what it was doing"
             self._fail(child, StartError(told + doing, peer=child.name, traceback=traceback))
             if is_coming:
-                self._kill(child)
+                self._births.kill(child)
         elif child.state is State.STARTING:
             self._log.error("%s; it is killed while it did this:\n%s", told, traceback)
-            self._kill(child)
+            self._births.kill(child)
 
     def _fail(self, child: Child, error: StartError | PortInUse) -> None:
         """`child` cannot start, for the first time: the end of what wanted it."""
@@ -419,29 +387,10 @@ class Supervisor:
         again = "too often: it has failed, and is tried again" if failed else "it is started again"
         self._log.error("%s; %s in %g s", what_happened, again, after)
 
-    def _lost_nursery(self) -> None:
-        """The warm parent is gone, or does not answer, and with it who tells how children end: start anew."""
-        orphans = [child for child in self._children if child.channel is not None]
-        how = self._close_nursery()
-        self._log.error("the parent of all processes %s", how)
-        for child in orphans:
-            self._child_ended(child, f"was ended, because its parent {how}")
-
-    def _close_nursery(self) -> str:
-        nursery, self._nursery = self._nursery, None
-        if nursery is None:
-            return ""
-        self._switchboard.forget(nursery.channel)
-        how = nursery.close()
-        for child in self._children:
-            if child.pid is not None:
-                end_orphan(child.pid)
-        return how
-
     def _its_time_has_come(self, child: Child, now: float) -> None:
         child.due = None
         if child.state is State.STOPPING:
-            self._kill(child)
+            self._births.kill(child)
         elif child.state is not State.STARTING:
             child.restarts += 1
             try:
@@ -449,7 +398,7 @@ class Supervisor:
             except (ZflowError, OSError) as error:  # OSError: this process has no descriptors left
                 self._restart_later(child, f"{child.name} could not be started: {error}")
         elif child.kills:
-            self._kill(child)
+            self._births.kill(child)
         elif child.asked_where or child.channel is None:
             self._is_late(child, "")
         else:
@@ -492,14 +441,4 @@ class Supervisor:
         for child in self._children:
             if child.channel is not None:
                 child.state = State.STOPPING
-                self._kill(child)
-
-    def _kill(self, child: Child) -> None:
-        """Have it killed, and look again soon. A warm parent that does not carry it out is itself at its end."""
-        child.kills += 1
-        child.due = clock() + _ANSWER
-        if child.kills > _PATIENCE:
-            self._lost_nursery()
-        elif self._nursery is not None and child.pid is not None:
-            self._nursery.kill(child.pid)
-            self._switchboard.flush_later(self._nursery.channel)
+                self._births.kill(child)

@@ -6,7 +6,7 @@ import errno
 import random
 import socket as plain
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -40,7 +40,8 @@ class Recorder:
     """A role that decides nothing: it writes down what it is told, and does what the test has prepared."""
 
     def __init__(self, *ways_out: str, answer: Callable[[Link, Message], Steps] | None = None) -> None:
-        self._ways_out = ways_out
+        self.links = ways_out
+        self.keeps: tuple[str, ...] = ()  # replicas no longer, but not done with
         self._answer = answer or (lambda link, message: [])
         self.told: list[tuple[object, ...]] = []
         self.messages: list[tuple[Link, Message]] = []
@@ -50,8 +51,12 @@ class Recorder:
         """Everything of one kind that it was told."""
         return [item for item in self.told if item[0] == what]
 
+    def kinds(self) -> list[Kind]:
+        """Of the messages that it got."""
+        return [message.kind for _, message in self.messages]
+
     def ways_out(self) -> tuple[str, ...]:
-        return self._ways_out
+        return tuple(dict.fromkeys((*self.links, *self.keeps)))
 
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         self.told.append(("received", link, message.kind))
@@ -77,6 +82,11 @@ class Recorder:
 
     def next_deadline(self) -> float | None:
         return self.due
+
+    def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
+        self.told.append(("replicas", group, tuple(links)))
+        self.links = tuple(links)
+        return []
 
     def drain(self, now: float) -> Steps:
         return []
@@ -140,6 +150,77 @@ def connected(carry: Carry, bind: str = ANY_PORT) -> tuple[Recorder, Carrier, Re
 def unused_port() -> int:
     with plain.create_server(("127.0.0.1", 0)) as closing:
         return closing.getsockname()[1]
+
+
+# -- replicas ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_replica_that_comes_is_dialled_and_one_that_goes_is_left(carry):
+    there, first = carry(bind=ANY_PORT, answer=welcome)
+    also, second = carry(bind=ANY_PORT, answer=welcome)
+    directory = Directory({"a/rep-0": first.address})
+    here, caller = carry(directory)
+    turn_until(lambda: here.messages, caller, first)
+    directory.set_replicas("a", ["a/rep-1"], {"a/rep-1": second.address})
+    turn_until(lambda: ("lost", "a/rep-0", "it is a replica no longer") in here.told, caller, first, second)
+    turn_until(lambda: len(here.messages) == 2, caller, first, second)
+    assert here.named("replicas") == [("replicas", "a", ("a/rep-1",))]
+    assert here.named("opened") == [("opened", "a/rep-0"), ("opened", "a/rep-1")]
+    turn_until(lambda: Kind.DRAINED in there.kinds(), caller, first)  # it left with a farewell
+    assert Kind.HELLO in also.kinds()
+
+
+def test_one_that_still_works_for_us_is_kept_until_the_role_has_no_use_for_it(carry):
+    _, peer = carry(bind=ANY_PORT, answer=welcome)
+    directory = Directory({"a/rep-0": peer.address})
+    here, caller = carry(directory)
+    turn_until(lambda: here.messages, caller, peer)
+    here.keeps = ("a/rep-0",)
+    directory.set_replicas("a", [])
+    for _ in range(3):
+        caller.turn(0.0)
+    assert here.named("lost") == []
+    here.keeps = ()
+    turn_until_lost(here, caller)
+
+
+def test_who_begins_later_learns_at_once_which_replicas_there_are(carry):
+    directory = Directory({"a/rep-0": "ipc:///nowhere"})
+    directory.set_replicas("a", ["a/rep-1", "a/rep-2"])
+    here, caller = carry(directory)
+    assert here.told[0] == ("replicas", "a", ("a/rep-1", "a/rep-2"))
+    assert list(caller._ways_out) == ["a/rep-1", "a/rep-2"]
+
+
+def test_before_anything_is_sent_the_carrier_acts_on_what_has_changed(carry):
+    directory = Directory()
+    here, caller = carry(directory)
+    directory.set_replicas("a", ["a/rep-0"])
+    caller.deliver(APPLICATION, Message(Kind.REQUEST, CALL))
+    assert [told[0] for told in here.told] == ["replicas", "received"]
+
+
+def test_a_lost_connection_is_told_to_whoever_asked_for_it(carry):
+    _, peer = carry(bind=ANY_PORT, answer=welcome)
+    directory = Directory({"a/rep-0": peer.address})
+    heard: list[str] = []
+    directory.on_loss(heard.append)
+    here, caller = carry(directory)
+    turn_until(lambda: here.messages, caller, peer)
+    peer.close()
+    turn_until_lost(here, caller)
+    assert heard == ["a/rep-0"]
+
+
+def test_it_can_listen_at_a_second_address(carry, tmp_path):
+    there, peer = carry(bind=f"ipc://{tmp_path}/first", answer=welcome)
+    also = peer.bind(ANY_PORT)
+    here, caller = carry({"peer": also})
+    turn_until(lambda: here.messages, caller, peer)
+    assert also.startswith("tcp://127.0.0.1:") and peer.address == f"ipc://{tmp_path}/first"
+    _, other = carry(bind=ANY_PORT)
+    with pytest.raises(PortInUse):
+        peer.bind(other.address)
 
 
 # -- local ends --------------------------------------------------------------------------------------------------------

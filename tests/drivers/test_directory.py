@@ -49,6 +49,35 @@ def test_what_was_told_is_a_copy():
     assert directory.get("a") == "ipc:///1"
 
 
+def test_a_group_has_the_replicas_that_it_was_given_last():
+    directory = Directory(replicas={"a": ["a/rep-0", "a/rep-1"]})
+    assert directory.replicas() == {"a": ("a/rep-0", "a/rep-1")}
+    version = directory.version
+    directory.set_replicas("a", ["a/rep-0"], {"a/rep-0": "ipc:///0"})
+    assert directory.replicas() == {"a": ("a/rep-0",)}
+    assert directory.get("a/rep-0") == "ipc:///0"
+    assert directory.version == version + 1  # one change, that nobody sees half of
+
+
+def test_who_wants_to_hear_of_changes_hears_of_each():
+    directory = Directory()
+    heard: list[int] = []
+    directory.on_change(lambda: heard.append(directory.version))
+    directory.set("a", "ipc:///1")
+    directory.set_replicas("b", [])
+    directory.remove("a")
+    directory.remove("a")
+    assert heard == [1, 2, 3]
+
+
+def test_who_wants_to_hear_of_losses_hears_the_link():
+    directory = Directory({"a": "ipc:///1"})
+    heard: list[str] = []
+    directory.on_loss(heard.append)
+    directory.lost("a")
+    assert heard == ["a"] and directory.get("a") == "ipc:///1"
+
+
 def test_no_change_is_lost_among_threads():
     directory = Directory()
     threads = [

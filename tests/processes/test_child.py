@@ -78,6 +78,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "sys_path": sys.path,
         "argv": sys.argv,
         "addresses": {"x/rep-0": "ipc:///x"},
+        "replicas": {},
         "level": "DEBUG",
         "quiet": True,
         "quiet_error": True,

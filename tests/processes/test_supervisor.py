@@ -366,7 +366,7 @@ def test_the_end_of_the_warm_parent_ends_its_children_and_all_are_replaced(
 ) -> None:
     supervised = supervise(Witness, replicas=2)
     before = pids(supervised)
-    nursery = supervised._nursery
+    nursery = supervised._births.nursery
     assert nursery is not None
     os.kill(nursery.pid, signal.SIGKILL)
     wait_for(lambda: not any(map(is_alive, before)), "the orphans to end")
@@ -453,7 +453,7 @@ def test_a_close_that_hangs_is_given_up(supervise: Supervise, tmp_path: Path) ->
 
 
 def test_a_frozen_process_is_killed(supervise: Supervise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "_MARGIN", 0.2)
+    monkeypatch.setattr(supervisor, "MARGIN", 0.2)
     supervised = supervise(Witness)
     frozen = pid_of(supervised, "executor0/rep-0")
     assert frozen is not None
@@ -465,13 +465,13 @@ def test_a_frozen_process_is_killed(supervise: Supervise, monkeypatch: pytest.Mo
 def test_a_frozen_warm_parent_is_killed_with_its_children(
     supervise: Supervise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_MARGIN", 0.1)
-    monkeypatch.setattr(supervisor, "_ANSWER", 0.1)
+    monkeypatch.setattr(supervisor, "MARGIN", 0.1)
+    monkeypatch.setattr("zflow.processes.births._ANSWER", 0.1)
     monkeypatch.setattr("zflow.processes.nursery._FAREWELL", 0.2)
     supervised = supervise(Witness)
-    assert supervised._nursery is not None
-    everybody = [*pids(supervised), supervised._nursery.pid]
-    os.kill(supervised._nursery.pid, signal.SIGSTOP)
+    assert supervised._births.nursery is not None
+    everybody = [*pids(supervised), supervised._births.nursery.pid]
+    os.kill(supervised._births.nursery.pid, signal.SIGSTOP)
     supervised.close(grace=0.2)
     wait_for(lambda: not any(map(is_alive, everybody)), "all of them to end")
 

@@ -37,6 +37,7 @@ def test_the_contract_is_what_drivers_call():
         "malformed",
         "expire",
         "next_deadline",
+        "replicas",
         "drain",
         "is_idle",
     ]

@@ -27,6 +27,7 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles import head as head_module
+from zflow.roles.contract import group_of
 from zflow.roles.front_door import FAREWELL
 from zflow.roles.head import PATIENCE
 from zflow.topology import Node
@@ -145,6 +146,52 @@ def test_requests_overtake_each_other_where_they_can():
     slow, quick = flow.ask("slow"), flow.ask("quick")
     flow.network.run()
     assert [message.call_id for message in flow.asker.answers] == [quick, slow]
+
+
+RENEWED = {
+    "replicas": {},
+    "shards": {"shards": {"a": 2}},
+    "shards with Executors around them": {"shards": {"a": 2}, "sharding": {"before": True, "after": True}},
+    "a head process": {"standing": ["a"]},
+    "a head process with shards": {"standing": ["a"], "shards": {"a": 2}},
+}
+
+
+@pytest.mark.parametrize("options", [pytest.param(options, id=name) for name, options in RENEWED.items()])
+def test_replicas_are_renewed_under_load_and_no_request_fails(options):
+    flow = SmallFlow(["first", "a"], replicas={"a": 2}, takes=0.03, **options)
+    network, old = flow.network, flow.links("a")
+    asked = []
+
+    def go_on(times: int) -> None:
+        for _ in range(times):
+            asked.append(flow.ask())
+            network.run(0.05)
+
+    present: dict[str, list[str]] = {}
+    for link in old:
+        present.setdefault(group_of(link), []).append(link)
+    go_on(3)
+    for link in old:
+        links = present[group_of(link)]
+        links[links.index(link)] = new = f"{link}.1"
+        network.add(new, flow.new_worker(new), executor=tell, takes=0.03)
+        network.change_replicas(flow.dialler_of(link), group_of(link), links)
+        network.drain(link)
+        go_on(5)
+    network.run()
+    assert [flow.outcome(call_id).kind for call_id in asked] == [Kind.REPLY] * len(asked)
+    ways_out = network.peers[flow.dialler_of(old[0])].ways_out
+    assert [link for link in ways_out if link.startswith("a/") and link != "a/head"] == [f"{link}.1" for link in old]
+    assert all(network.peers[links[0]].executed for links in present.values())
+    assert flow.leftovers() == {}
+
+
+def test_a_group_that_no_node_has_changes_nothing():
+    flow = SmallFlow(["a"])
+    before = flow.gateway.ways_out()
+    assert flow.gateway.replicas("b", ["b/rep-0"], 0.0) == []
+    assert flow.gateway.ways_out() == before
 
 
 def test_the_same_request_twice_is_walked_once(network):

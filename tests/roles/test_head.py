@@ -715,6 +715,108 @@ def test_thousands_of_requests_with_far_deadlines_leave_nothing_behind(network):
     assert len(head.role._deadlines._heap) <= 1024
 
 
+# -- replicas that come and go -----------------------------------------------------------------------------------------
+
+
+def test_a_replica_that_came_is_greeted_and_asked():
+    head = head_of(R0, credit=1)
+    assert head.receive(UP, request(1), 0.0)[0][0] == R0
+    assert head.receive(UP, request(2), 0.0) == []
+    assert head.replicas("a", [R0, R1], 0.0) == []
+    assert head.ways_out() == [R0, R1]
+    [(link, asked)] = make_ready(head, R1, 0.1)
+    assert (link, asked.call_id) == (R1, call(2))
+
+
+def test_a_replica_that_is_to_go_gets_nothing_more_and_is_kept_until_it_has_answered():
+    head = head_of()
+    head.receive(UP, request(1), 0.0)
+    head.replicas("a", [R1], 0.0)
+    assert head.ways_out() == [R0, R1]
+    for number in (2, 3):
+        assert head.receive(UP, request(number), 0.0)[0][0] == R1
+    assert head.receive(UP, request(4), 0.0) == []  # R0 would have room
+    assert head.receive(R0, reply(1), 0.1) == [(UP, reply(1))]
+    assert head.ways_out() == [R1]
+    assert head.lost(R0, "it is a replica no longer", 0.2) == []
+    assert [item.link for item in head.neighbours] == [R1]
+
+
+def test_what_a_replica_that_is_to_go_refuses_goes_elsewhere():
+    head = head_of()
+    head.receive(UP, request(1), 0.0)
+    head.replicas("a", [R1], 0.0)
+    [(link, asked)] = head.receive(R0, refused(1), 0.1)
+    assert (link, asked.call_id) == (R1, call(1))
+
+
+def test_one_that_is_not_connected_is_gone_at_once():
+    head = head_of(ready=False)
+    head.replicas("a", [R1], 0.0)
+    assert head.ways_out() == [R1]
+
+
+def test_one_that_is_to_go_is_not_taken_back_whatever_it_says():
+    head = head_of(R0, R1, ready=False)
+    head.opened(R0, 0.0)
+    head.replicas("a", [R1], 0.0)
+    assert head.receive(R0, Message(Kind.READY, extra={"boot": bytes(16), "credit": 2}), 0.0) == []
+    make_ready(head, R1, 0.0)
+    assert [head.receive(UP, request(number), 0.0)[0][0] for number in (1, 2)] == [R1, R1]
+
+
+def test_the_replicas_of_another_group_are_none_of_its_business():
+    head = head_of()
+    assert head.replicas("b", ["b/rep-0"], 0.0) == []
+    assert head.ways_out() == [R0, R1]
+
+
+def test_without_replicas_a_request_waits_and_hears_why():
+    head = head_of(R0)
+    head.replicas("a", [], 0.0)
+    head.lost(R0, "it is a replica no longer", 0.0)
+    head.receive(UP, request(1), 0.0)
+    [(_, told)] = head.expire(PATIENCE)
+    assert "a cannot be reached (it has no replicas)" in details_of(told)["message"]
+
+
+def test_replicas_come_and_go_under_load_and_no_request_fails(network):
+    """1 -> 8 -> 1 replicas, then each of them anew: nothing is idempotent, and nothing is lost."""
+    head = pool(network, [tell])
+    asked = 0
+    links = [R0]
+
+    def go_on(seconds: float) -> None:
+        nonlocal asked
+        for _ in range(round(seconds / 0.05)):
+            network.ask("head", request(asked := asked + 1))
+            network.run(0.05)
+
+    def serve_by(wanted: list[str]) -> None:
+        for link in [link for link in wanted if link not in links]:
+            network.add(link, Worker(link, boot=bytes(16), credit=2), executor=tell, takes=0.1)
+        network.change_replicas("head", "a", wanted)
+        for link in [link for link in links if link not in wanted]:
+            network.drain(link)
+        links[:] = wanted
+
+    go_on(1.0)
+    serve_by([f"a/rep-{number}" for number in range(8)])
+    go_on(2.0)
+    serve_by(["a/rep-5"])
+    go_on(1.0)
+    for generation in range(1, 5):
+        serve_by([*links, f"a/rep-5.{generation}"])
+        go_on(0.2)
+        serve_by([f"a/rep-5.{generation}"])
+        go_on(0.5)
+    network.run()
+    assert sorted(answer.call_id for answer in head.answers) == [call(number) for number in range(1, asked + 1)]
+    assert {answer.kind for answer in head.answers} == {Kind.REPLY}
+    assert leftovers(head.role) == []
+    assert list(network.peers["head"].ways_out) == ["a/rep-5.4"]
+
+
 # -- a replica that limps ----------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,7 @@ class Peer:
         self.takes = takes
         self.is_alive = True
         self.is_busy = False
+        self.has_leaving = False
         self.mailbox: deque[Callable[[], None]] = deque()
         self.ways_out = {link: _WayOut() for link in role.ways_out()}
         self.routes: dict[Route, _Connection] = {}
@@ -158,6 +159,16 @@ class Network:
         if old.is_alive:
             self.kill(name)
         return self.add(name, role, executor=old.executor, takes=old.takes)
+
+    def change_replicas(self, name: str, group: str, links: Sequence[str]) -> None:
+        """The process `name` learns which replicas `group` has now, as from its directory."""
+        peer = self.peers[name]
+        self._carry(peer, peer.role.replicas(group, links, self.clock.now))
+        for link in peer.role.ways_out():
+            if link not in peer.ways_out:
+                peer.ways_out[link] = _WayOut()
+                self._dial_later(peer, link, 0.0)
+        peer.has_leaving = True
 
     # -- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -253,6 +264,8 @@ class Network:
                 is_moving = True
             for peer in list(self.peers.values()):
                 is_moving = self._expire(peer) or is_moving
+                if peer.has_leaving and peer.is_alive:
+                    self._close_left(peer)
 
     def _expire(self, peer: Peer) -> bool:
         """Call `expire` where it is due. A role that stays due without doing anything would spin a real driver."""
@@ -279,6 +292,16 @@ class Network:
         ]
         return min(times + dials) if times or dials else None
 
+    def _close_left(self, peer: Peer) -> None:
+        """Close those ways out of which the role has no use any more."""
+        used = set(peer.role.ways_out())
+        for link in [link for link in peer.ways_out if link not in used]:
+            connection = peer.ways_out[link].connection
+            if connection is None:
+                del peer.ways_out[link]
+            else:
+                self._end(connection, "it is a replica no longer")
+
     # -- connections -------------------------------------------------------------------------------------------------
 
     def _leads_somewhere(self, peer: Peer, link: str) -> bool:
@@ -291,15 +314,15 @@ class Network:
         has_dialled = False
         while self._dials and self._dials[0][0] <= self.clock.now:
             _, _, peer, link = heapq.heappop(self._dials)
-            if peer.is_alive and peer.ways_out[link].connection is None and link in self.peers:
+            if peer.is_alive and link in self.peers and self._waits_for(peer, link):
                 has_dialled = True
                 self._when_free(peer, lambda peer=peer, link=link: self._dial(peer, link))  # type: ignore[misc]
         return has_dialled
 
     def _dial(self, peer: Peer, link: str) -> None:
-        way_out, listener = peer.ways_out[link], self.peers[link]
-        if way_out.connection is not None:
+        if not self._waits_for(peer, link):
             return
+        way_out, listener = peer.ways_out[link], self.peers[link]
         connection = _Connection(peer, link, listener, (b"route" + next(self._numbers).to_bytes(4, "big"),))
         way_out.connection = connection
         if listener.is_alive:
@@ -307,6 +330,10 @@ class Network:
         self._carry(peer, peer.role.opened(link, self.clock.now))
         if not listener.is_alive and connection.is_open:
             self._end(connection, "nobody listens there")
+
+    @staticmethod
+    def _waits_for(peer: Peer, link: str) -> bool:
+        return link in peer.ways_out and peer.ways_out[link].connection is None
 
     def _end(self, connection: _Connection, reason: str) -> None:
         connection.is_open = False
@@ -320,6 +347,9 @@ class Network:
         dialler, link = connection.dialler, connection.link
         way_out = dialler.ways_out[link]
         way_out.connection = None
+        if link not in dialler.role.ways_out():
+            del dialler.ways_out[link]
+            return self._tell_lost(dialler, link, reason)
         way_out.failures = 0 if connection.heard else way_out.failures
         self._dial_later(dialler, link, min(_PAUSE_LAST, _PAUSE_FIRST * 2 ** min(way_out.failures, 10)))
         way_out.failures += 1

@@ -105,6 +105,24 @@ def test_a_peer_that_grants_nonsense_gets_nothing():
     assert head.receive(UP, request(1), 0.0) == []
 
 
+def test_what_was_cancelled_while_it_waited_is_cleared_away_when_time_is_looked_at():
+    """Whoever asks a head for its deadlines only while it has calls must not leave that behind."""
+    head = head_of(R0, credit=1)
+    assert not head.has_calls
+    head.receive(UP, request(1), 0.0)
+    head.receive(UP, request(2), 0.0)
+    head.receive(UP, Message(Kind.CANCEL, call(2)), 0.0)
+    head.receive(R0, Message(Kind.REPLY, call(1)), 0.0)
+    assert not head.has_calls
+    head.receive(UP, request(3), 0.0)
+    head.receive(UP, request(4), 0.0)
+    head.lost(R0, "it died", 0.0)
+    head.receive(UP, Message(Kind.CANCEL, call(4)), 0.0)
+    assert head.has_calls
+    head.expire(0.1)
+    assert not head.has_calls and leftovers(head) == []
+
+
 def test_what_waited_leaves_when_a_replica_becomes_ready():
     head = head_of(R0, ready=False)
     assert head.receive(UP, request(1), 0.0) == []

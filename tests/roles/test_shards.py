@@ -383,6 +383,16 @@ def test_the_deadline_holds_for_all_stages_together() -> None:
     assert shards.next_deadline() is None
 
 
+def test_where_nothing_is_asked_nothing_is_due() -> None:
+    shards = shards_of(3)
+    assert shards.has_calls is False and shards.next_deadline() is None
+    shards.receive(UP, request(1, budget=5.0), 0.0)
+    assert shards.has_calls and shards.next_deadline() == 5.0
+    shards.receive(S0, reply(1), 1.0)
+    assert shards.next_deadline() is None and shards.has_calls is False
+    assert (shards.waiting, shards.expire(9.0)) == (0, [])
+
+
 # -- who asks ----------------------------------------------------------------------------------------------------------
 
 

@@ -77,14 +77,6 @@ class Role(Protocol):
         """Whether nothing is in flight: a draining role may be stopped."""
 
 
-class NodeRole(Role, Protocol):
-    """What answers for one node of a graph to the gateway that it is part of: a head, or that of several shards."""
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether there is anything that could become due."""
-
-
 def group_of(link: str) -> str:
     """Whose replica is at the end of `link`: ``encoder`` for ``encoder/rep-1``. What has no replicas is its own."""
     return link.rpartition(_REPLICA)[0] or link

@@ -22,9 +22,11 @@ from typing import Any
 
 from zflow.documents.limits import MAX_CONDITIONS
 from zflow.errors import Cancelled, DeadlineExceeded, InvalidRequest, RemoteError, Unavailable, UnsupportedRequest
-from zflow.roles.contract import Link, NodeRole, Steps, failure, group_of
+from zflow.roles.contract import Link, Steps, failure, group_of
 from zflow.roles.front_door import PROBE, FrontDoor
+from zflow.roles.head import Head
 from zflow.roles.patience import Patience, Progress, Verdict
+from zflow.roles.shards import Shards
 from zflow.roles.timers import Timers
 from zflow.roles.walk import Wait, Walk
 from zflow.topology import GATEWAY, Node, Topology
@@ -46,7 +48,7 @@ class Gateway:
     def __init__(
         self,
         topology: Topology,
-        heads: Mapping[str, NodeRole],
+        heads: Mapping[str, Head | Shards],
         *,
         new_id: Callable[[], bytes],
         name: str = "gateway",
@@ -72,7 +74,7 @@ class Gateway:
         self._heads = dict(heads)
         self._head_of = {link: head for head in heads.values() for link in head.ways_out()}
         self._head_of_group = {**heads, **{group_of(link): head for link, head in self._head_of.items()}}
-        self._busy: dict[str, NodeRole] = {}  # those that have calls, by node; of 64 in a row it is one
+        self._busy: dict[str, Head | Shards] = {}  # those that have calls, by node; of 64 in a row it is one
         self._new_id = new_id
         patience = Patience(topology)
         self._patience = patience if patience.is_needed else None

@@ -224,8 +224,8 @@ class Head:
 
     @property
     def has_calls(self) -> bool:
-        """Whether there is anything that could become due."""
-        return bool(self._calls)
+        """Whether there is anything that could become due, or is to be cleared away."""
+        return bool(self._calls or self._queue)
 
     # -- callers -----------------------------------------------------------------------------------------------------
 

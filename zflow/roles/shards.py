@@ -121,6 +121,7 @@ class Shards:
         self._after = _Stop(after) if after is not None else None
         self._stops = [*self._shards, *(stop for stop in (self._before, self._after) if stop is not None)]
         self._stop_of = {link: stop for stop in self._stops for link in stop.head.ways_out()}
+        self._busy: dict[_Stop, None] = {}  # those whose heads have calls, perhaps
         self._polls_all = dict(polls_all)
         self._polls_all_others = polls_all["*"]
         self._allow_partial = allow_partial
@@ -136,11 +137,6 @@ class Shards:
     def waiting(self) -> int:
         """How many requests to a shard, or to what is around them, no replica has yet."""
         return sum(stop.head.waiting for stop in self._stops)
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether there is anything that could become due."""
-        return any(stop.head.has_calls for stop in self._stops)
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
@@ -186,13 +182,16 @@ class Shards:
 
     def expire(self, now: float) -> Steps:
         steps: Steps = []
-        for stop in self._stops:
+        for stop in list(self._busy):
             steps += self._follow(stop, stop.head.expire(now), now)
         return steps
 
     def next_deadline(self) -> float | None:
         due = None
-        for stop in self._stops:
+        for stop in list(self._busy):
+            if not stop.head.has_calls:
+                del self._busy[stop]
+                continue
             when = stop.head.next_deadline()
             if when is not None and (due is None or when < due):
                 due = when
@@ -211,6 +210,11 @@ class Shards:
 
     def is_idle(self, now: float) -> bool:
         return not self._calls
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether there is anything that could become due."""
+        return bool(self._calls or self._busy)
 
     # -- the way of a request ----------------------------------------------------------------------------------------
 
@@ -239,6 +243,7 @@ class Shards:
         budget = None if call.deadline is None else max(0, int((call.deadline - now) * 1e6))
         for stop in stops:
             stop.working[call_id] = call
+            self._busy[stop] = None
         steps: Steps = []
         for stop in stops:
             if call_id in stop.working:  # else one before it has failed at once, and with it the call

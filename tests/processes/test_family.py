@@ -193,6 +193,29 @@ def test_its_time_counts_in_timeout_ready_and_the_error_shows_what_it_did(superv
     assert not set(descendants_of(os.getpid())) - before
 
 
+def test_when_it_is_loaded_again_and_takes_too_long_only_that_is_given_up(
+    supervise: Supervise, notes: Notes, logged: Callable[[], str]
+) -> None:
+    class Ages(Executor):
+        @classmethod
+        def preload(cls) -> None:
+            mark = Path(os.environ["FOLDER"], "mark")
+            if not mark.exists():
+                mark.write_text(str(os.getpid()))
+                return
+            while True:
+                time.sleep(0.01)
+
+    supervisor = supervise(Ages, timeout_ready=1000, env=notes.env)
+    before = supervisor.status()
+    os.kill(int(Path(notes.env["FOLDER"], "mark").read_text()), signal.SIGKILL)
+    wait_for(lambda: supervisor.status()[0].restarts >= 2, "a second attempt")
+    assert supervisor.status()[-1] == before[-1]  # the gateway is not concerned
+    told = logged()
+    assert "was not ready within 1 s (timeout_ready); it is killed while it did this" in told
+    assert "time.sleep(0.01)" in told
+
+
 class Threads(Tells):
     @classmethod
     def preload(cls) -> None:

@@ -84,6 +84,12 @@ class Families:
             if pid in family.children:
                 family.channel.send({"kill": pid})
 
+    def give_up(self, child: str) -> None:
+        """End what takes so long that `child` is not wanted any more, unless others have come of it."""
+        for family in self._families:
+            if child in family.waiting and not family.children:
+                os.kill(family.pid, signal.SIGKILL)  # it is not reaped, so the number is its own
+
     def ended(self, pid: int, status: int) -> bool:
         """A child of the warm parent has ended. Whether it was one of these."""
         for family in self._families:

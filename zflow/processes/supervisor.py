@@ -430,8 +430,11 @@ class Supervisor:
         child.due = clock() + _ANSWER
         if child.kills > _PATIENCE:
             self._lost_nursery()
-        elif self._nursery is not None and child.pid is not None:
-            self._nursery.kill(child.pid)
+        elif self._nursery is not None:
+            if child.pid is not None:
+                self._nursery.kill(child.pid)
+            else:
+                self._nursery.give_up(child.name)
             self._switchboard.flush_later(self._nursery.channel)
 
 

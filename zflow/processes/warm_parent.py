@@ -7,8 +7,8 @@ they ended, and when the supervisor is gone, however it went, it ends them and r
 What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}, "family": [node, edition, env]}``
 with the child's end of its channel, ``{"kill": pid}``, ``{"give up": name}``, ``{"renew": node}``,
 ``{"directory": path}``. What it tells: ``{"child": name, "pid": pid, "because": why it was not forked}``, the same
-without a pid when there is no child, and ``{"ended": pid, "status": exit status}``. A child that has a family is born of
-a process of its own: see families.py.
+without a pid when there is no child, and ``{"ended": pid, "status": exit status}``. A child that has a family is born
+of a process of its own: see families.py.
 """
 
 from __future__ import annotations

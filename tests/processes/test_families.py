@@ -118,11 +118,17 @@ def test_others_who_end_are_none_of_its_business(record: Record) -> None:
     assert not record.families.ended(11, 0)
 
 
-def test_a_new_edition_supersedes_the_old_one_which_ends_with_its_last_child(record: Record) -> None:
+def test_a_node_may_have_several_of_different_classes(record: Record) -> None:
+    families = [record.found(OLD, 10), record.found(NEW, 20)]
+    assert [record.families.find(name) for name in (OLD, NEW)] == families
+
+
+def test_one_that_is_superseded_ends_with_its_last_child(record: Record) -> None:
     old = record.found(OLD, 10)
     record.say(10, {"child": "a", "pid": 11, "because": ""})
-    new = record.found(NEW, 20)
-    assert record.families.find(OLD) is None and record.families.find(NEW) is new
+    record.families.supersede("encoder")
+    new = record.found(OLD, 20)
+    assert record.families.find(OLD) is new
     assert not is_closed(record.ends[10])
     record.say(10, {"ended": 11, "status": 0})
     assert is_closed(record.ends[10])

@@ -168,7 +168,7 @@ class Child:
 
 def _where_it_preloads(plan: PeerPlan) -> str:
     """As far as can be told without importing anything."""
-    if isinstance(plan, GatewayPlan) or not plan.may_share:
+    if not isinstance(plan, WorkerPlan) or not plan.may_share:
         return "alone"
     target = plan.description.target
     known = target if isinstance(target, type) else plan.description.known

@@ -39,7 +39,7 @@ class Devices(NamedTuple):
 
 def placement_of(plan: WorkerPlan | GatewayPlan) -> Placement:
     """Where the process of `plan` shall run. Raises ConfigError where it asks for what is not here."""
-    if isinstance(plan, GatewayPlan):
+    if not isinstance(plan, WorkerPlan):
         return Placement({})
     env: dict[str, str] = {}
     cores: tuple[int, ...] = ()

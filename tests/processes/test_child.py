@@ -65,10 +65,9 @@ def test_the_port_that_the_first_incarnation_got_is_the_next_ones(plan_of: Calla
 def test_what_it_is_told_when_it_is_born(child: Child) -> None:
     words = child.first_words("ipc:///a", {"x/rep-0": "ipc:///x"}, Log("Flow", level="DEBUG", quiet=True))
     plan = parcel.unpack(words.pop("plan"))
-    description = parcel.unpack(words.pop("executor"))
-    assert isinstance(plan, WorkerPlan) and isinstance(child.plan, WorkerPlan)
-    assert plan._replace(description=description) == child.plan
+    assert isinstance(plan, WorkerPlan) and plan == child.plan
     assert words == {
+        "executor": b"",
         "may_join": False,
         "own_env": {},
         "cores": [],
@@ -104,6 +103,14 @@ def test_those_who_share_what_is_loaded_are_of_one_family(plan_of: Callable[...,
     assert family_of(Child(plan_of(Loads).workers[0])) in families  # one that is added later
     for options in ({"uses_with": {"a": 1}}, {"env": {"MODE": "fast"}}):
         assert family_of(Child(plan_of(Loads, **options).workers[0])) not in families
+
+
+def test_what_a_family_has_unpacked_already_travels_apart(plan_of: Callable[..., Plan]) -> None:
+    child = Child(plan_of(Loads).workers[0])
+    words = child.first_words("ipc:///a", {}, Log("Flow"))
+    plan, description = parcel.unpack(words["plan"]), parcel.unpack(words["executor"])
+    assert description.target is Loads and plan.description.target is Executor
+    assert plan._replace(description=description) == child.plan
 
 
 def test_who_has_no_family(plan_of: Callable[..., Plan]) -> None:

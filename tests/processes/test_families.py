@@ -98,16 +98,37 @@ def test_when_a_parent_ends_its_children_end_with_it(record: Record) -> None:
     assert record.families.find(OLD) is None and record.families.pids == []
 
 
+def test_who_takes_too_long_is_ended_unless_others_have_come_of_it(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
+    slow, quick = record.found(OLD, 10), record.found(FamilyName("other", "1"), 20)
+    record.ask(slow, "a")
+    record.ask(quick, "b")
+    quick.children.add(21)
+    for name in ("b", "unknown", "a"):
+        record.families.give_up(name)
+    assert killed == [(10, signal.SIGKILL)]
+    quick.children.clear()
+
+
 def test_others_who_end_are_none_of_its_business(record: Record) -> None:
     record.found(OLD, 10)
     assert not record.families.ended(11, 0)
 
 
-def test_a_new_edition_supersedes_the_old_one_which_ends_with_its_last_child(record: Record) -> None:
+def test_a_node_may_have_several_of_different_classes(record: Record) -> None:
+    families = [record.found(OLD, 10), record.found(NEW, 20)]
+    assert [record.families.find(name) for name in (OLD, NEW)] == families
+
+
+def test_one_that_is_superseded_ends_with_its_last_child(record: Record) -> None:
     old = record.found(OLD, 10)
     record.say(10, {"child": "a", "pid": 11, "because": ""})
-    new = record.found(NEW, 20)
-    assert record.families.find(OLD) is None and record.families.find(NEW) is new
+    record.families.supersede("encoder")
+    new = record.found(OLD, 20)
+    assert record.families.find(OLD) is new
     assert not is_closed(record.ends[10])
     record.say(10, {"ended": 11, "status": 0})
     assert is_closed(record.ends[10])

@@ -187,10 +187,33 @@ def test_its_time_counts_in_timeout_ready_and_the_error_shows_what_it_did(superv
                 time.sleep(0.01)
 
     before = set(descendants_of(os.getpid()))
-    with pytest.raises(StartError, match="was not ready within 1 s .* and was still at work") as raised:
-        supervise(Endless, replicas=2, timeout_ready=1000)
+    with pytest.raises(StartError, match="was not ready within 2 s .* and was still at work") as raised:
+        supervise(Endless, replicas=2, timeout_ready=2000)
     assert "time.sleep(0.01)" in str(raised.value.traceback)
     assert not set(descendants_of(os.getpid())) - before
+
+
+def test_when_it_is_loaded_again_and_takes_too_long_only_that_is_given_up(
+    supervise: Supervise, notes: Notes, logged: Callable[[], str]
+) -> None:
+    class Ages(Executor):
+        @classmethod
+        def preload(cls) -> None:
+            mark = Path(os.environ["FOLDER"], "mark")
+            if not mark.exists():
+                mark.write_text(str(os.getpid()))
+                return
+            while True:
+                time.sleep(0.01)
+
+    supervisor = supervise(Ages, timeout_ready=2000, env=notes.env)
+    before = supervisor.status()
+    os.kill(int(Path(notes.env["FOLDER"], "mark").read_text()), signal.SIGKILL)
+    wait_for(lambda: supervisor.status()[0].restarts >= 2, "a second attempt")
+    assert supervisor.status()[-1] == before[-1]  # the gateway is not concerned
+    told = logged()
+    assert "was not ready within 2 s (timeout_ready); it is killed while it did this" in told
+    assert "time.sleep(0.01)" in told
 
 
 class Threads(Tells):
@@ -301,3 +324,12 @@ def test_what_cannot_be_had_here_is_refused_before_anything_starts(supervise: Su
     with pytest.raises(ConfigError, match="executor0: cpus: core 4000 cannot be used here"):
         supervise(Tells, cpus=[4000], env=notes.env)
     assert notes.of("load") == []
+
+
+def test_a_thread_that_is_about_to_be_gone_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["two threads", "two threads", ""]
+    monkeypatch.setattr(family, "why_not_to_fork", lambda: answers.pop(0))
+    monkeypatch.setattr(family, "end_idle_threads", lambda: None)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    family._let_threads_end()
+    assert answers == []

@@ -84,8 +84,11 @@ class Births:
         child.due = clock() + _ANSWER
         if child.kills > _PATIENCE:
             self._lost_nursery()
-        elif self.nursery is not None and child.pid is not None:
-            self.nursery.kill(child.pid)
+        elif self.nursery is not None:
+            if child.pid is not None:
+                self.nursery.kill(child.pid)
+            else:
+                self.nursery.give_up(child.link)
             self._switchboard.flush_later(self.nursery.channel)
 
     def close(self) -> str:

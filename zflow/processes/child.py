@@ -157,13 +157,13 @@ class Child:
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
 
         plan, executor, placement = self.plan, b"", self.placement
-        if isinstance(plan, WorkerPlan):
-            classes = (plan.description.target, plan.description.known)
-            executor = parcel.pack(self.name, plan.description, classes)  # apart: a family has unpacked it already
+        classes = (plan.description.target, plan.description.known) if isinstance(plan, WorkerPlan) else ()
+        if isinstance(plan, WorkerPlan) and self.preloads == "family":  # which has unpacked it already
+            executor = parcel.pack(self.name, plan.description, classes)
             plan = plan._replace(description=_APART)
         return {
             "name": self.name,
-            "plan": parcel.pack(self.name, plan),
+            "plan": parcel.pack(self.name, plan, classes),
             "executor": executor,
             "may_join": self.preloads == "unknown",
             "bind": bind,

@@ -66,10 +66,10 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
     try:
         plan = parcel.unpack(words["plan"])
-        if isinstance(plan, WorkerPlan):
+        if description is not None or words["executor"]:
             plan = plan._replace(description=description or parcel.unpack(words["executor"]))
-            if words["may_join"] and has_preload(plan.description.find_class()):
-                return _ask_to_come_again(lifeline, channel)
+        if words["may_join"] and has_preload(plan.description.find_class()):
+            return _ask_to_come_again(lifeline, channel)
         reactor = _make_peer(plan, words["bind"], directory, lifeline, log)
     except BaseException as error:
         code = _tell_failure(error, lifeline, channel)

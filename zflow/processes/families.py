@@ -26,7 +26,7 @@ class FamilyName(NamedTuple):
 
 
 class Family:
-    """waiting: who was asked for and is not born yet, in that order. is_superseded: the node has a newer one."""
+    """waiting: who was asked for and is not born yet, in that order. is_superseded: nobody is born of it any more."""
 
     def __init__(self, name: FamilyName, pid: int, channel: Channel) -> None:
         self.name = name
@@ -54,8 +54,7 @@ class Families:
         return fit[0] if fit else None
 
     def found(self, name: FamilyName, pid: int, channel: Channel) -> Family:
-        """A new one, that supersedes the node's others."""
-        self.supersede(name.node)
+        """A new one."""
         family = Family(name, pid, channel)
         self._families.append(family)
         return family
@@ -83,6 +82,12 @@ class Families:
         for family in self._families:
             if pid in family.children:
                 family.channel.send({"kill": pid})
+
+    def give_up(self, child: str) -> None:
+        """End what takes so long that `child` is not wanted any more, unless others have come of it."""
+        for family in self._families:
+            if child in family.waiting and not family.children:
+                os.kill(family.pid, signal.SIGKILL)  # it is not reaped, so the number is its own
 
     def ended(self, pid: int, status: int) -> bool:
         """A child of the warm parent has ended. Whether it was one of these."""

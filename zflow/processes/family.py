@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from zflow.processes.waiting_room import Unborn, WaitingRoom
 from zflow.processes.warm_parent import WarmParent, end_idle_threads, leave, settle_down, warm_up, why_not_to_fork
 
 _PATIENCE = 2.0  # seconds for a supervisor to hear why there is no child
+_MOMENT = 0.5  # seconds
 _DEVICES = "/dev/nvidia"
 
 
@@ -65,7 +67,7 @@ class FamilyParent(WarmParent):
         self._waiting = self._room.close()
         gc.collect()
         gc.disable()
-        end_idle_threads()
+        _let_threads_end()
         if because := why_not_to_share():
             self._end(entry.DONE, {"again": "alone", "because": because}, {"again": "alone", "because": ""})
 
@@ -105,6 +107,14 @@ class FamilyParent(WarmParent):
         for unborn in self._waiting:
             unborn.channel.flush(_PATIENCE)
         leave(code, wait=False)
+
+
+def _let_threads_end() -> None:
+    """The system forgets a thread a moment after it was joined, as the waiting room's was."""
+    end_idle_threads()
+    until = time.monotonic() + _MOMENT
+    while why_not_to_fork() and threading.active_count() == 1 and time.monotonic() < until:
+        time.sleep(0.005)
 
 
 def why_not_to_share() -> str:

@@ -65,6 +65,10 @@ class Nursery:
         """What is asked for from now on shall not share what has been loaded for the node before."""
         self.channel.send({"renew": node})
 
+    def give_up(self, name: str) -> None:
+        """Wait no more for `name`, which is not born because `preload` takes so long: end that, and all who wait."""
+        self.channel.send({"give up": name})
+
     def kill(self, pid: int) -> None:
         """Kill a child, unless it has ended meanwhile."""
         self.channel.send({"kill": pid})

@@ -5,9 +5,10 @@ can be forked; each child shares its memory. It alone is the children's parent: 
 they ended, and when the supervisor is gone, however it went, it ends them and removes their sockets.
 
 What it is told: ``{"child": name, "fork": bool, "preload": [modules], "env": {...}, "family": [node, edition, env]}``
-with the child's end of its channel, ``{"kill": pid}``, ``{"directory": path}``, ``{"renew": node}``. What it tells:
-``{"child": name, "pid": pid, "because": why it was not forked}``, the same without a pid when there is no child, and
-``{"ended": pid, "status": exit status}``. A child that has a family is born of a process of its own: see families.py.
+with the child's end of its channel, ``{"kill": pid}``, ``{"give up": name}``, ``{"renew": node}``,
+``{"directory": path}``. What it tells: ``{"child": name, "pid": pid, "because": why it was not forked}``, the same
+without a pid when there is no child, and ``{"ended": pid, "status": exit status}``. A child that has a family is born
+of a process of its own: see families.py.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ class WarmParent:
             os.kill(words["kill"], signal.SIGKILL)
         elif "kill" in words:
             self._families.kill(words["kill"])
+        if "give up" in words:
+            self._families.give_up(words["give up"])
         if "renew" in words:
             self._families.supersede(words["renew"])
         if "directory" in words:

@@ -56,6 +56,12 @@ def test_a_new_name_is_its_own_link_and_stands_beside_its_siblings(roster):
     assert roster.by_link("a/rep-2") is None
 
 
+def test_a_replica_stands_beside_those_of_its_shard(roster):
+    spec = FlowSpec.from_options().add(uses=Executor, name="b", shards=2, replicas=2)
+    roster.add(next(plan for plan in plan_flow(spec).workers if plan.name == "b/shard-0/rep-1"))
+    assert names(roster.children)[2:5] == ["b/shard-0/rep-0", "b/shard-0/rep-1", "b/shard-1/rep-0"]
+
+
 def test_who_looks_while_it_changes_sees_a_whole_list(roster):
     seen = roster.children
     roster.remove(seen[0])

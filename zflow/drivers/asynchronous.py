@@ -7,11 +7,13 @@ happened (they are edge-triggered), so every wake-up, and every send, is followe
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
+from zflow.drivers.inline import LOOK
 from zflow.errors import Unavailable
 from zflow.roles.contract import APPLICATION, Role, failure
 from zflow.wire.header import Kind, Message
@@ -103,6 +105,8 @@ class AsyncLane:
             self._timer.cancel()
             self._timer = None
         due = self._carrier.next_due()
+        if self._inboxes:
+            due = min(math.inf if due is None else due, clock() + LOOK)
         if due is not None:
             self._timer = self._loop.call_later(max(0.0, due - clock()), self._turn)
 

@@ -18,6 +18,7 @@ from zflow.roles.contract import APPLICATION, Role
 from zflow.wire.header import Message
 
 _IDLE_LANES = 16
+LOOK = 0.1  # seconds between two looks at the directory while nothing comes in: who waits may wait for a newcomer
 _FRESH = 0.005  # seconds for which a lane need not look again whether its peers are still there
 
 
@@ -43,7 +44,8 @@ class Lane:
         """At least one outcome, and all that have come with it; none only when the time `until` comes first."""
         answered = self._carrier.answered
         while not answered:
-            self._carrier.turn(until)
+            look = clock() + LOOK
+            self._carrier.turn(look if until is None or look < until else until)
             if not answered and until is not None and clock() >= until:
                 return
         self._looked_at = clock()

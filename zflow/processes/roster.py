@@ -43,7 +43,8 @@ class Roster:
         self._names[plan.name] += 1
         child = Child(plan, link=f"{plan.name}.{number}" if number else plan.name)
         child.is_member = False
-        siblings = [at for at, other in enumerate(self.children) if other.node == child.node]
+        group = group_of(child.link)
+        siblings = [at for at, other in enumerate(self.children) if group_of(other.link) == group]
         at = siblings[-1] + 1 if siblings else 0
         self.children = [*self.children[:at], child, *self.children[at:]]
         return child

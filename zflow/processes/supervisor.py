@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from zflow.config.plan import Plan, WorkerPlan
+from zflow.config.plan import Plan
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse, StartError, ZflowError
 from zflow.processes.channel import Words
@@ -23,7 +23,7 @@ from zflow.processes.child import Child, ProcessStatus, State
 from zflow.processes.lifeline import CLOSE_PATIENCE, GRACE
 from zflow.processes.logs import Log
 from zflow.processes.nursery import Nursery, end_orphan, exit_in_words
-from zflow.processes.placement import told
+from zflow.processes.placement import lines_about
 from zflow.processes.socket_directory import SocketDirectory, remove_stale
 from zflow.processes.switchboard import Switchboard
 
@@ -104,7 +104,7 @@ class Supervisor:
         Raises StartError with the traceback of the process that could not start or came too late, PortInUse, or
         ConfigError for a plan that cannot travel; nothing runs any more then.
         """
-        for line in told([child.plan for child in self._workers if isinstance(child.plan, WorkerPlan)]):
+        for line in lines_about([child.plan for child in self._children]):
             self._log.info("%s", line)
         self._switchboard = Switchboard()
         self._sockets = SocketDirectory()

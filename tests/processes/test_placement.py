@@ -13,7 +13,15 @@ import pytest
 from zflow.config.plan import Plan
 from zflow.errors import ConfigError
 from zflow.processes import placement
-from zflow.processes.placement import Placement, common_env, cores_here, devices_here, keep_on, placement_of, told
+from zflow.processes.placement import (
+    Placement,
+    common_env,
+    cores_here,
+    devices_here,
+    keep_on,
+    lines_about,
+    placement_of,
+)
 
 Plans = Callable[..., Plan]
 VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -48,14 +56,14 @@ def test_devices_are_given_in_turn(plan_of: Plans, monkeypatch: pytest.MonkeyPat
     plan = plan_of(None, replicas=3, env={VARIABLE: "RR", "MODE": "fast"})
     assert visible(plan) == ["0", "1", "0"]
     assert common_env(plan.workers[0]) == {"MODE": "fast"}
-    assert told(plan.workers) == [
+    assert lines_about(plan.workers) == [
         f"executor0: {VARIABLE} is rep-0: 0, rep-1: 1, rep-2: 0 (of 2, says CUDA_TOTAL_DEVICES)"
     ]
 
 
 def test_without_a_word_about_them_nothing_is_given(plan_of: Plans) -> None:
     plan = plan_of(None, replicas=2, env={VARIABLE: "0,1"})
-    assert visible(plan) == [None, None] and told(plan.workers) == []
+    assert visible(plan) == [None, None] and lines_about(plan.workers) == []
     assert common_env(plan.workers[0]) == {VARIABLE: "0,1"}
     assert plan.gateway is not None and placement_of(plan.gateway) == Placement({})
 
@@ -63,7 +71,7 @@ def test_without_a_word_about_them_nothing_is_given(plan_of: Plans) -> None:
 def test_where_nobody_knows_how_many_there_are_the_log_says_so(plan_of: Plans) -> None:
     plan = plan_of(None, replicas=3, env={VARIABLE: "RR"})
     assert visible(plan) == ["0", "1", "2"]
-    assert "not known, so replicas are counted; set CUDA_TOTAL_DEVICES" in told(plan.workers)[0]
+    assert "not known, so replicas are counted; set CUDA_TOTAL_DEVICES" in lines_about(plan.workers)[0]
 
 
 def test_only_those_that_the_flow_may_see_are_given(plan_of: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +129,7 @@ def test_cores_are_given_in_turn_and_threads_follow(plan_of: Plans) -> None:
     given = [placement_of(worker) for worker in plan.workers]
     assert [item.cores for item in given] == [(0, 1), (2, 3), (0, 1)]
     assert given[0].env == {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
-    assert told(plan.workers)[0].startswith("executor0: cores are rep-0: 0-1, rep-1: 2-3, rep-2: 0-1")
+    assert lines_about(plan.workers)[0].startswith("executor0: cores are rep-0: 0-1, rep-1: 2-3, rep-2: 0-1")
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -144,7 +152,9 @@ def test_where_processes_cannot_be_kept_on_cores_the_log_says_so(
         monkeypatch.delattr(os, name, raising=False)
     assert cores_here() == range(os.cpu_count() or 1)
     keep_on([0])
-    assert told(plan_of(None, cpus=1).workers) == ["executor0: cores are rep-0: 0; this system cannot keep them there"]
+    assert lines_about(plan_of(None, cpus=1).workers) == [
+        "executor0: cores are rep-0: 0; this system cannot keep them there"
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="there is nothing to keep a process on a core with")

@@ -32,7 +32,7 @@ from zflow.processes.channel import Channel, Words
 from zflow.processes.hearing import Hearing
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
-from zflow.processes.placement import Placement, common_env, keep_on, placement_of, told
+from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
@@ -109,7 +109,7 @@ def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
-    for line in told([plan]) if isinstance(plan, WorkerPlan) else ():
+    for line in lines_about([plan]):
         log.info("%s", line)
     _settle(placement)
     lifeline = Lifeline(None, log)

@@ -60,11 +60,12 @@ def common_env(plan: WorkerPlan | GatewayPlan | HeadPlan) -> dict[str, str]:
     return {name: value for name, value in plan.env.items() if name != VARIABLE or not devices.is_in_turn(value)}
 
 
-def told(plans: Sequence[WorkerPlan]) -> list[str]:
+def lines_about(plans: Sequence[object]) -> list[str]:
     """One line for every Executor whose processes are given something: which of them gets what."""
     lines = []
-    for node in dict.fromkeys(plan.node for plan in plans):
-        members = [plan for plan in plans if plan.node == node]
+    workers = [plan for plan in plans if isinstance(plan, WorkerPlan)]
+    for node in dict.fromkeys(plan.node for plan in workers):
+        members = [plan for plan in workers if plan.node == node]
         if _devices_asked(members[0]):
             got = ", ".join(f"{_short(plan)}: {placement_of(plan).env[VARIABLE]}" for plan in members)
             lines.append(f"{node}: {VARIABLE} is {got} ({devices_here().source})")
@@ -126,8 +127,8 @@ def _devices_asked(plan: WorkerPlan) -> str:
 
 def _turn(plan: WorkerPlan) -> int:
     """Its number among all processes of its Executor."""
-    told = plan.runtime_args
-    return int(told.get("shard_id") or 0) * int(told.get("replicas") or 1) + int(told.get("replica_id") or 0)
+    known = plan.runtime_args
+    return int(known.get("shard_id") or 0) * int(known.get("replicas") or 1) + int(known.get("replica_id") or 0)
 
 
 def _short(plan: WorkerPlan) -> str:

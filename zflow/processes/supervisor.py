@@ -25,7 +25,7 @@ from zflow.processes.channel import Words
 from zflow.processes.child import Child, ProcessStatus, State
 from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
-from zflow.processes.placement import told
+from zflow.processes.placement import lines_about
 from zflow.processes.roster import Roster
 from zflow.processes.socket_directory import SocketDirectory, remove_stale
 from zflow.processes.staff import MARGIN, Staff
@@ -117,7 +117,7 @@ class Supervisor:
         Raises StartError with the traceback of the process that could not start or came too late, PortInUse, or
         ConfigError for a plan that cannot travel; nothing runs any more then.
         """
-        for line in told([child.plan for child in self._children if isinstance(child.plan, WorkerPlan)]):
+        for line in lines_about([child.plan for child in self._children]):
             self._log.info("%s", line)
         self._switchboard = Switchboard()
         self._sockets = SocketDirectory()

@@ -13,9 +13,13 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Waiting:
-    """``0/2 waiting executor0 gateway to be ready...``: one line, redrawn on a terminal; a few lines elsewhere."""
+    """``0/2 waiting executor0 gateway to be ready...``: one line, redrawn on a terminal; a few lines elsewhere.
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+    what: is to happen to those that are awaited.
+    """
+
+    def __init__(self, what: str = "to be ready", *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._what = what
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._on_terminal = self._stream.isatty()
@@ -28,7 +32,7 @@ class Waiting:
         if self._quiet or not waiting:
             return
         names = " ".join(dict.fromkeys(name.partition("/")[0] for name in waiting))
-        line = f"{len(ready)}/{len(waiting) + len(ready)} waiting {names} to be ready..."
+        line = f"{len(ready)}/{len(waiting) + len(ready)} waiting {names} {self._what}..."
         if self._on_terminal:
             self._turns += 1
             self._stream.write(f"\r{_SPINNER[self._turns % len(_SPINNER)]} {line}\x1b[K")

@@ -184,6 +184,46 @@ def ping(address: str, timeout: int, attempts: int, min_successful_attempts: int
     sys.exit(0 if successes >= min_successful_attempts else 1)
 
 
+@main.command(epilog="Example: zflow scale localhost:12345 encoder --replicas 8")
+@click.argument("address", metavar="HOST:PORT")
+@click.argument("name", metavar="EXECUTOR")
+@click.option("--replicas", required=True, metavar="N", type=int, help="how many processes shall serve it")
+def scale(address: str, name: str, replicas: int) -> None:
+    """Have more or fewer processes serve EXECUTOR of the Flow at HOST:PORT, which goes on serving meanwhile.
+
+    For who has started the Flow, on the host where it runs.
+    """
+    _give_order(address, "scale", "to come or go", name=name, replicas=replicas)
+    click.echo(f"{name} has {replicas} replica{'' if replicas == 1 else 's'} now", err=True)
+
+
+@main.command(epilog="Example: zflow rolling-update localhost:12345 encoder --uses-with model=small-2")
+@click.argument("address", metavar="HOST:PORT")
+@click.argument("name", metavar="EXECUTOR")
+@click.option("--uses-with", multiple=True, metavar="KEY=VALUE|JSON", help="arguments of its class that are others now")
+def rolling_update(address: str, name: str, uses_with: Sequence[str]) -> None:
+    """Replace the processes of EXECUTOR of the Flow at HOST:PORT one after another, while it goes on serving.
+
+    For who has started the Flow, on the host where it runs.
+    """
+    arguments = {key: value for words in uses_with for key, value in _mapping(words).items()}
+    _give_order(address, "rolling_update", "to be renewed", name=name, uses_with=arguments)
+    click.echo(f"{name} is renewed", err=True)
+
+
+def _give_order(address: str, order: str, what: str, **arguments: Any) -> None:
+    from zflow.banner import Waiting
+    from zflow.client import address_of
+    from zflow.processes.control_call import give_order
+
+    host, _, port = address_of(address).removeprefix("tcp://").rpartition(":")
+    waiting = Waiting(what)
+    try:
+        give_order(host.strip("[]"), int(port), order, waiting.show, **arguments)
+    finally:
+        waiting.clear()
+
+
 @main.group(cls=Commands)
 def client() -> None:
     """Talk to a peer from the command line."""

@@ -17,9 +17,10 @@ from zflow.config.places import Place
 from zflow.config.plan import Plan, plan_deployment
 from zflow.drivers.assembly import head_peer_role
 from zflow.drivers.directory import Directory
+from zflow.errors import ConfigError, nearest
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
-from zflow.service import Service, WayIn
+from zflow.service import Service, WayIn, with_arguments
 
 
 class Deployment(Service):
@@ -33,6 +34,8 @@ class Deployment(Service):
     Open it with ``with deployment:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
     thread, and Flows and Clients ask it at `port`.
     """
+
+    _spec: DeploymentSpec
 
     def __new__(cls, *args: Any, asyncio: bool = False, **options: Any) -> Any:
         if asyncio and cls is Deployment:
@@ -78,20 +81,22 @@ class Deployment(Service):
 
     def scale(self, *, replicas: int) -> Any:
         """Have it, or each of its shards, served by so many processes; see `Flow.scale`."""
-        return self._carry_out(lambda: self._change({"replicas": replicas}))
+        return self._carry_out(lambda: self._scale(self._name, replicas))
 
     def rolling_update(self, *, uses_with: Mapping[str, Any] | None = None) -> Any:
         """Replace its processes one after the other by new ones; see `Flow.rolling_update`."""
-        with_all = {**self._spec.executor.uses_with, **(uses_with or {})}
-        return self._carry_out(lambda: self._change({"uses_with": with_all} if uses_with else {}, renew=True))
+        return self._carry_out(lambda: self._update(self._name, uses_with))
 
-    def _change(self, options: Mapping[str, Any], *, renew: bool = False) -> None:
-        self._opened()
+    @property
+    def _name(self) -> str:
+        return self._plan().nodes[0].name
+
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[DeploymentSpec, Plan]:
+        if node != self._name:
+            raise ConfigError(f"there is no Executor {node!r:.80} in this Deployment: {nearest(node, [self._name])}")
+        options = with_arguments(options, self._spec.executor.uses_with)
         spec = self._spec.override(Place(), Surface.PYTHON, **options)
-        plan = plan_deployment(spec)
-        [node] = plan.nodes
-        self._serve_by(node.name, plan, renew=renew)
-        self._spec = spec
+        return spec, plan_deployment(spec)
 
     # -- what a Service asks of it ------------------------------------------------------------------------------------
 

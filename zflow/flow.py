@@ -22,7 +22,7 @@ from zflow.errors import ConfigError
 from zflow.executor import Executor
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
-from zflow.service import Service, StopEvent, WayIn
+from zflow.service import Service, StopEvent, WayIn, with_arguments
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
 
@@ -37,6 +37,8 @@ class Flow(Service):
     Open it with ``with flow:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
     thread, and Clients ask it at `port`.
     """
+
+    _spec: FlowSpec
 
     def __new__(cls, *args: Any, asyncio: bool = False, **options: Any) -> Any:
         if asyncio and cls is Flow:
@@ -183,7 +185,7 @@ class Flow(Service):
         an asynchronous Flow it is to be awaited. Raises ConfigError for a name or number that cannot be, StartError
         when a new process cannot start; then everything is as before.
         """
-        return self._carry_out(lambda: self._change(name, {"replicas": replicas}))
+        return self._carry_out(lambda: self._scale(name, replicas))
 
     def rolling_update(self, name: str, *, uses_with: Mapping[str, Any] | None = None) -> Any:
         """Replace the processes of the Executor `name` one after the other by new ones, and return when all are.
@@ -192,20 +194,14 @@ class Flow(Service):
         Of an asynchronous Flow it is to be awaited. Raises as `scale` does; when a new process cannot start, those that
         have been replaced stay so, and the others serve on as they are.
         """
-        return self._carry_out(lambda: self._change(name, {}, uses_with or {}, renew=True))
+        return self._carry_out(lambda: self._update(name, uses_with))
 
-    def _change(
-        self, name: str, options: Mapping[str, Any], uses_with: Mapping[str, Any] | None = None, *, renew: bool = False
-    ) -> None:
-        self._opened()
-        present = {executor.name: executor for executor in self._spec.executors}.get(name)
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[FlowSpec, Plan]:
+        present = {executor.name: executor for executor in self._spec.executors}.get(node)
         if present is not None and present.external:
-            raise ConfigError(f"{name} is external: it is scaled and updated where it was started, not by this Flow")
-        if present is not None and uses_with:
-            options = {**options, "uses_with": {**present.uses_with, **uses_with}}
-        spec = self._spec.change(name, **options)
-        self._serve_by(name, plan_flow(spec), renew=renew)
-        self._spec = spec
+            raise ConfigError(f"{node} is external: it is scaled and updated where it was started, not by this Flow")
+        spec = self._spec.change(node, **with_arguments(options, present.uses_with if present is not None else {}))
+        return spec, plan_flow(spec)
 
     # -- what a Service asks of it -----------------------------------------------------------------------------------
 

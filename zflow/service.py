@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -16,9 +16,11 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
 from zflow.errors import ConfigError
 from zflow.processes.child import ProcessStatus
+from zflow.processes.control_desk import ControlDesk
 from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
+from zflow.processes.watch import PULSE, Progress
 from zflow.roles.contract import Role
 
 AnyService = TypeVar("AnyService", bound="Service")
@@ -37,6 +39,7 @@ class Running(NamedTuple):
 
     supervisor: Supervisor
     lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
+    desk: ControlDesk
 
 
 class Service(Asker):
@@ -44,6 +47,8 @@ class Service(Asker):
 
     Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
     """
+
+    _spec: Any
 
     def __init__(self, log: Log, *, quiet: bool = False) -> None:
         self._log = log
@@ -73,6 +78,22 @@ class Service(Asker):
         """Say on the log that it can be reached at `address`."""
         raise NotImplementedError
 
+    def _orders(self) -> Mapping[str, Callable[..., None]]:
+        """What may be ordered from the command line, by name: see control_desk.py."""
+        return {"scale": self._scale, "rolling_update": self._update}
+
+    def _scale(self, name: str, replicas: int, on_progress: Progress | None = None) -> None:
+        self._change(name, {"replicas": replicas}, on_progress=on_progress)
+
+    def _update(
+        self, name: str, uses_with: Mapping[str, Any] | None = None, on_progress: Progress | None = None
+    ) -> None:
+        self._change(name, {"uses_with": uses_with} if uses_with else {}, renew=True, on_progress=on_progress)
+
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[Any, Plan]:
+        """The spec with other `options` of the Executor `node`, and its plan. Raises ConfigError."""
+        raise NotImplementedError
+
     def _carry_out(self, change: Callable[[], None]) -> Any:
         """Make a change that takes its time; an asynchronous one gives something to be awaited."""
         change()
@@ -95,7 +116,13 @@ class Service(Asker):
                 supervisor.start()
             finally:
                 waiting.clear()
-            self._open = Running(supervisor, self._new_lanes(*self._way_in(plan, supervisor, directory)))
+            try:
+                lanes = self._new_lanes(*self._way_in(plan, supervisor, directory))
+                desk = ControlDesk(supervisor.control_path, supervisor.gateway_address, self._orders())
+            except BaseException:
+                supervisor.close()
+                raise
+            self._open = Running(supervisor, lanes, desk)
         self._tell_ready(supervisor.gateway_address)
         return self
 
@@ -108,6 +135,7 @@ class Service(Asker):
                 is_open.lanes.close(grace)
             finally:
                 is_open.supervisor.close(grace)
+                is_open.desk.close()  # whose orders were given up by that, and who gave them is told
 
     def __enter__(self: AnyService) -> AnyService:
         return self.start()
@@ -136,19 +164,28 @@ class Service(Asker):
             return planned
         return int(self._open.supervisor.gateway_address.rpartition(":")[2])
 
-    def _serve_by(self, node: str, plan: Plan, *, renew: bool = False) -> None:
-        """Have `node` served by the processes that `plan` has for it; renew: all of them new ones.
+    def _change(
+        self, node: str, options: Mapping[str, Any], *, renew: bool = False, on_progress: Progress | None = None
+    ) -> None:
+        """Have `node` served by the processes that it has with other `options`; renew: all of them new ones.
 
-        No request fails: who comes is ready before it is asked, who leaves finishes what it has. Raises StartError, and
-        leaves the old ones in service, when a new one cannot start.
+        No request fails: who comes is ready before it is asked, who leaves finishes what it has. on_progress: is told
+        the names of the processes that are awaited, and of those that have come. Raises ConfigError for options that
+        cannot be; StartError, and leaves the old ones in service, when a new one cannot start.
         """
-        with self._turning:
+        waiting = Waiting("to be renewed" if renew else "to come or go", quiet=self._quiet)
+        tell = on_progress or waiting.show
+        while not self._turning.acquire(timeout=PULSE):
+            tell([node], [])
+        try:
+            self._opened()
+            spec, plan = self._changed(node, options)
             workers = [worker for worker in plan.workers if worker.node == node]
-            waiting = Waiting(quiet=self._quiet)
-            try:
-                self._opened().supervisor.change(node, workers, renew=renew, on_progress=waiting.show)
-            finally:
-                waiting.clear()
+            self._opened().supervisor.change(node, workers, renew=renew, on_progress=tell)
+            self._spec = spec
+        finally:
+            self._turning.release()
+            waiting.clear()
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""
@@ -175,6 +212,12 @@ class Service(Asker):
     def _lanes(self) -> Lanes:
         lanes: Lanes = self._opened().lanes
         return lanes
+
+
+def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, with those arguments of `before` that they do not give anew."""
+    given = options.get("uses_with")
+    return {**options, "uses_with": {**before, **given}} if isinstance(given, Mapping) else dict(options)
 
 
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 
 from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
+_CONTROL = "control-"
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -38,6 +40,10 @@ class SocketDirectory:
         with contextlib.suppress(OSError):
             if address.startswith(f"ipc://{self.path}/"):
                 os.unlink(address.removeprefix("ipc://"))
+
+    def control_path(self, address: str) -> str:
+        """The socket for orders to the Flow whose gateway is bound to `address`; `control_paths` finds it."""
+        return f"{self.path}/{_CONTROL}{address.rpartition(':')[2]}.sock"
 
     def close(self) -> None:
         """Remove the directory and what is in it; nothing in a forked copy of the owner."""
@@ -67,6 +73,30 @@ def remove_stale(parent: str | None = None) -> list[str]:
                 remove(entry.path)
                 removed.append(entry.path)
     return removed
+
+
+def control_paths(port: int, parent: str | None = None) -> list[str]:
+    """The sockets for orders to Flows of this user that serve `port`, or did so until they were killed.
+
+    A directory that somebody else could have made, or can write to, is passed by: others must not take our orders.
+    """
+    folders = [parent] if parent is not None else list(dict.fromkeys((_place_for_temporary_files(), "/tmp")))
+    found = []
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(folder):
+                path = os.path.join(entry.path, f"{_CONTROL}{port}.sock")
+                if entry.name.startswith(_PREFIX) and _is_private(entry) and os.path.exists(path):
+                    found.append(path)
+    return found
+
+
+def _is_private(entry: os.DirEntry[str]) -> bool:
+    try:
+        about = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o077
 
 
 def _place_for_temporary_files() -> str:

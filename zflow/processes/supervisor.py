@@ -31,8 +31,7 @@ from zflow.processes.socket_directory import SocketDirectory, remove_stale
 from zflow.processes.staff import MARGIN, Staff
 from zflow.processes.switchboard import Switchboard
 from zflow.processes.turnover import Turnover
-
-Progress = Callable[[Sequence[str], Sequence[str]], None]
+from zflow.processes.watch import PULSE, Progress, Watch
 
 _AFTER_FAILURE = 2.0  # seconds for the others to end when one could not start
 _LAST_WAVE = 1.0  # seconds that workers have at least, however long the gateway took
@@ -68,6 +67,7 @@ class Supervisor:
         self._directory = directory
         self._on_progress = on_progress
         self._log = log or Log("Flow")
+        self._watch = Watch()
         self._roster = Roster(plan)
         self._gateway = self._roster.gateway
         self._announcer = Announcer(directory, self._say_to_gateway)
@@ -77,13 +77,13 @@ class Supervisor:
             give_birth=self._give_birth,
             say=self._say,
             forget=self._forget,
-            notify=self._notify,
+            notify=self._watch.notify,
         )
         self._waves: list[list[Child]] = []  # in which they are asked to end
         self._wave: list[Child] = []
         self._phase = Phase.NEW
         self._failure: Exception | None = None
-        self._changed = threading.Condition()
+        self._asking = threading.Lock()
         self._owner = os.getpid()
         self._thread = threading.Thread(target=self._run, name="zflow-supervisor", daemon=True)
         self._switchboard: Switchboard
@@ -132,7 +132,7 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._thread.start()
         try:
-            self._watch(self._progress, lambda: self._phase is not Phase.STARTING, self._on_progress)
+            self._watch.until(lambda: self._phase is not Phase.STARTING, self._progress, self._on_progress)
         except BaseException:
             self.close(_AFTER_FAILURE)
             raise
@@ -150,12 +150,17 @@ class Supervisor:
         turnover = Turnover(node, workers, renew=renew)
         self._ask(lambda: self._begin(turnover))
         try:
-            self._watch(turnover.progress, lambda: turnover.is_over or not self.alive, on_progress)
+            self._watch.until(lambda: turnover.is_over or not self.alive, turnover.progress, on_progress, PULSE)
         except BaseException:
             self._ask(lambda: turnover.give_up(StartError(f"the change of {node} was interrupted")))
             raise
         if turnover.error is not None or not turnover.is_over:
             raise turnover.error or StartError(f"the Flow was closed while {node} was changed")
+
+    @property
+    def control_path(self) -> str:
+        """Where, in the private directory of the plan, the command line finds who changes it."""
+        return self._sockets.control_path(self.gateway_address)
 
     def close(self, grace: float = GRACE) -> None:
         """End everything: ask, wait for at most `grace` seconds, kill. Again, or in a forked copy, it does nothing."""
@@ -170,26 +175,9 @@ class Supervisor:
             raise
 
     def _ask(self, what: Callable[[], None]) -> None:
-        with self._changed:
+        with self._asking:
             if self._phase is not Phase.ENDED:
                 self._switchboard.ask(what)
-
-    def _watch(
-        self,
-        progress: Callable[[], tuple[list[str], list[str]]],
-        is_over: Callable[[], bool],
-        tell: Progress | None,
-    ) -> None:
-        """Return when it `is_over`; `tell` of every `progress` until then."""
-        told, over = None, False
-        while not over:
-            with self._changed:
-                while (seen := progress()) == told and not is_over():
-                    self._changed.wait()
-                over = is_over()
-            if seen != told and tell is not None and self._phase in (Phase.STARTING, Phase.SERVING):
-                tell(*seen)
-            told = seen
 
     def _progress(self) -> tuple[list[str], list[str]]:
         nodes = dict.fromkeys(child.node for child in self._children)
@@ -197,9 +185,10 @@ class Supervisor:
         return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
 
     def _begin(self, turnover: Turnover) -> None:
-        if turnover.renews:
-            self._births.renew(turnover.node)
-        self._staff.begin(turnover)
+        if self._phase is Phase.SERVING:
+            if turnover.renews:
+                self._births.renew(turnover.node)
+            self._staff.begin(turnover)
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -228,13 +217,9 @@ class Supervisor:
                 self._its_time_has_come(child, now)
 
     def _enter(self, phase: Phase) -> None:
-        with self._changed:
+        with self._asking:
             self._phase = phase
-            self._changed.notify_all()
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._watch.notify()
 
     def _leave(self) -> None:
         self._births.close()
@@ -290,9 +275,8 @@ class Supervisor:
     def _became_ready(self, child: Child, address: str) -> None:
         if child.state is not State.STARTING:
             return
-        with self._changed:
-            child.ready(address, clock())
-            self._changed.notify_all()
+        child.ready(address, clock())
+        self._watch.notify()
         if not child.is_gateway:
             self._staff.became_ready(child)
         if self._phase is Phase.SERVING:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import is_alive, wait_for
+from tests.support.processes import is_alive, read_until, wait_for
 from zflow import Client, Deployment, Document, Executor, Flow, requests
 from zflow.errors import ConfigError, StartError
 
@@ -269,3 +271,48 @@ def test_an_asynchronous_flow_goes_on_while_it_changes():
 
     answers = asyncio.run(main())
     assert answers[0] == "old" and answers[-1] == "new"
+
+
+# -- from the command line ---------------------------------------------------------------------------------------------
+
+
+def run(*command: str) -> tuple[int, str]:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+def test_a_flow_of_another_process_is_changed_from_the_command_line(tmp_path, start, zflow_command):
+    (tmp_path / "own.py").write_text(
+        "from zflow import Executor, requests\n"
+        "class Own(Executor):\n"
+        "    def __init__(self, mark='old', **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
+        "        self.mark = mark\n"
+        "    @requests\n"
+        "    def tell(self, docs, **kwargs):\n"
+        "        docs.texts = [f'{self.mark} of {self.runtime_args.replicas}'] * len(docs)\n"
+    )
+    (tmp_path / "own.yml").write_text("jtype: Own\nmetas:\n  py_modules: [own.py]\n")
+    (tmp_path / "flow.yml").write_text("jtype: Flow\nexecutors:\n- name: own\n  uses: own.yml\n")
+    flow = start(*zflow_command, "flow", "--uses", "flow.yml", cwd=tmp_path)
+    port = re.search(r"127\.0\.0\.1:(\d+)", read_until(flow, r"127\.0\.0\.1:\d+"))[1]
+    where = f"localhost:{port}"
+    code, told = run(*zflow_command, "rolling-update", where, "own", "--uses-with", "mark=new")
+    assert code == 0 and "own is renewed" in told
+    code, told = run(*zflow_command, "scale", where, "own", "--replicas", "3")
+    assert code == 0 and "own has 3 replicas now" in told
+    code, told = run(*zflow_command, "scale", where, "won", "--replicas", "3")
+    assert code == 2 and "did you mean 'own'?" in told
+    with Client(port=int(port)) as client:
+        answers = client.post("/", [Document() for _ in range(40)], request_size=1).texts
+    assert {answer.partition(" ")[0] for answer in answers} == {"new"}
+
+
+def test_a_deployment_is_changed_from_the_command_line_by_its_name(zflow_command):
+    with Deployment(uses=Worker, quiet=True) as deployment:
+        code, _ = run(*zflow_command, "scale", f"localhost:{deployment.port}", "Worker", "--replicas", "2")
+        assert (code, names(deployment)) == (0, ["Worker/rep-0", "Worker/rep-1"])
+        code, told = run(*zflow_command, "scale", f"localhost:{deployment.port}", "Wrker", "--replicas", "2")
+        assert code == 2 and "did you mean 'Worker'?" in told
+    code, told = run(*zflow_command, "scale", "localhost:1", "Worker", "--replicas", "2")
+    assert code == 69 and "no Flow that this user has started" in told

@@ -12,7 +12,7 @@ import pytest
 
 from zflow.errors import ConfigError
 from zflow.processes import socket_directory
-from zflow.processes.socket_directory import SocketDirectory, remove, remove_stale
+from zflow.processes.socket_directory import SocketDirectory, control_paths, remove, remove_stale
 
 
 @pytest.fixture
@@ -160,3 +160,27 @@ def test_a_lock_held_by_another_process_counts(parent: Path, monkeypatch: pytest
     assert remove_stale(str(parent)) == [str(held)]
     for descriptor in (told, tell, done, end):
         os.close(descriptor)
+
+
+# -- orders ------------------------------------------------------------------------------------------------------------
+
+
+def test_who_gives_orders_finds_the_socket_by_the_port(parent: Path) -> None:
+    directory, other = SocketDirectory(str(parent)), SocketDirectory(str(parent))
+    path = directory.control_path("tcp://127.0.0.1:12345")
+    assert os.path.dirname(path) == directory.path
+    assert control_paths(12345, str(parent)) == []
+    Path(path).touch()
+    Path(other.control_path("tcp://127.0.0.1:12346")).touch()
+    assert control_paths(12345, str(parent)) == [path]
+    directory.close()
+    other.close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o702])
+def test_a_directory_that_others_can_enter_is_passed_by(parent: Path, mode: int) -> None:
+    directory = SocketDirectory(str(parent))
+    Path(directory.control_path("tcp://127.0.0.1:12345")).touch()
+    os.chmod(directory.path, mode)
+    assert control_paths(12345, str(parent)) == []
+    directory.close()

@@ -58,8 +58,12 @@ def _reach(addresses: list[str], host: str, port: int) -> Channel:
             end.close()
             continue
         channel = Channel(end)
-        if is_ours(end) and _serves(_next_words(channel, where)["address"], addresses):
-            return channel
+        try:
+            if is_ours(end) and _serves(_next_words(channel, where)["address"], addresses):
+                return channel
+        except Unavailable:
+            channel.close()
+            raise
         channel.close()
     remove_stale()
     raise Unavailable(

@@ -147,6 +147,8 @@ class Supervisor:
 
         Raises what kept one of them from starting (StartError with its traceback): see turnover.py for what is then.
         """
+        for line in lines_about(workers):
+            self._log.info("%s", line)
         turnover = Turnover(node, workers, renew=renew)
         self._ask(lambda: self._begin(turnover))
         try:

@@ -50,16 +50,8 @@ class _Call:
     """
 
     __slots__ = (
-        "origin",
-        "call_id",
-        "request",
-        "deadline",
-        "sent",
-        "may_have_run",
-        "given_up",
-        "avoid",
-        "neighbour",
-        "waiting_since",
+        *("origin", "call_id", "request", "deadline", "sent"),
+        *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since"),
     )
 
     def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:

@@ -12,7 +12,13 @@ import pytest
 
 from zflow.errors import ConfigError
 from zflow.processes import socket_directory
-from zflow.processes.socket_directory import SocketDirectory, control_paths, remove, remove_stale
+from zflow.processes.socket_directory import (
+    SocketDirectory,
+    control_paths,
+    remove,
+    remove_if_left,
+    remove_stale,
+)
 
 
 @pytest.fixture
@@ -175,6 +181,19 @@ def test_who_gives_orders_finds_the_socket_by_the_port(parent: Path) -> None:
     assert control_paths(12345, str(parent)) == [path]
     directory.close()
     other.close()
+
+
+def test_without_an_owner_the_last_one_to_leave_removes_it(parent: Path) -> None:
+    directory = SocketDirectory(str(parent))
+    path = Path(directory.path)
+    Path(directory.control_path("tcp://127.0.0.1:12345")).touch()
+    (path / "gateway.sock").touch()
+    remove_if_left(str(path))
+    assert path.exists()
+    (path / "gateway.sock").unlink()
+    remove_if_left(str(path))
+    assert not path.exists()
+    remove_if_left(str(path))
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o702])

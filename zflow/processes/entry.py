@@ -33,6 +33,7 @@ from zflow.processes.hearing import Hearing
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
+from zflow.processes.socket_directory import remove_if_left
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
@@ -257,5 +258,4 @@ def _remove_socket(bind: str, is_abandoned: bool) -> None:
         with contextlib.suppress(OSError):
             os.unlink(path)
         if is_abandoned:
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(path))
+            remove_if_left(os.path.dirname(path))

@@ -6,7 +6,7 @@ A room of its own, because importing asyncio costs a third of what `import zflow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from zflow.service import AnyService, Service
 from zflow.wire.header import Message
 
 
-class AsyncPost:
+class AsyncPost(Coroutine[Any, Any, Any]):
     """One `post` of an asynchronous Client or Flow: ``await`` it for the whole result, or iterate for each answer.
 
     Iterating gives, per request, its documents (with ``return_responses`` its Response) as it is answered.
@@ -37,9 +37,27 @@ class AsyncPost:
         self._inputs = inputs
         self._request_size = request_size
         self._is_begun = False
+        self._coroutine: Coroutine[Any, Any, Any] | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._whole().__await__()
+
+    # It is a coroutine for those who take nothing else, such as `asyncio.create_task`.
+
+    def send(self, value: Any) -> Any:
+        return self._begun().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._begun().throw(*error)
+
+    def close(self) -> None:
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+    def _begun(self) -> Coroutine[Any, Any, Any]:
+        if self._coroutine is None:
+            self._coroutine = self._whole()
+        return self._coroutine
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for response in self._responses():

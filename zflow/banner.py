@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO
+
+from zflow.terminal import Screen
 
 _AGAIN = 5.0
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -20,9 +21,9 @@ class Waiting:
 
     def __init__(self, what: str = "to be ready", *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._what = what
-        self._stream = stream or sys.stderr
+        self._screen = Screen(stream)
         self._quiet = quiet
-        self._on_terminal = self._stream.isatty()
+        self._on_terminal = self._screen.is_terminal
         self._said = ""
         self._said_at = 0.0
         self._turns = 0
@@ -35,19 +36,16 @@ class Waiting:
         line = f"{len(ready)}/{len(waiting) + len(ready)} waiting {names} {self._what}..."
         if self._on_terminal:
             self._turns += 1
-            self._stream.write(f"\r{_SPINNER[self._turns % len(_SPINNER)]} {line}\x1b[K")
-            self._stream.flush()
+            self._screen.write(f"\r{_SPINNER[self._turns % len(_SPINNER)]} {line}\x1b[K")
         elif not self._said or time.monotonic() - self._said_at > _AGAIN:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+            self._screen.write(f"{line}\n")
             self._said_at = time.monotonic()
         self._said = line
 
     def clear(self) -> None:
         """Leave the line to others."""
         if self._said and self._on_terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._screen.write("\r\x1b[K")
 
 
 def ready_lines(host: str, port: int, what: str = "Flow", scaled: Mapping[str, tuple[int, int]] = {}) -> str:

@@ -208,6 +208,14 @@ BY_CODE: dict[int, type[RemoteError]] = {
 }
 
 
+def description_of(error: BaseException) -> str:
+    """Its ``repr``, which is the user's code as well, and may raise."""
+    try:
+        return repr(error)
+    except Exception:
+        return f"{type(error).__name__} (which cannot be shown: its repr raises)"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """What to add to "unknown word": the nearest known one, or all of them when none is near."""
     words = sorted(known)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TextIO
+
+from zflow.terminal import Screen
 
 _REDRAW = 0.1
 _LINE_EVERY = 5.0
@@ -17,8 +18,8 @@ class Progress:
     def __init__(self, title: str, total: int | None, *, stream: TextIO | None = None) -> None:
         self._title = title
         self._total = total
-        self._stream = stream or sys.stderr
-        self._on_terminal = self._stream.isatty()
+        self._screen = Screen(stream)
+        self._on_terminal = self._screen.is_terminal
         self._done = 0
         self._started = self._drawn = time.monotonic()
 
@@ -34,13 +35,11 @@ class Progress:
         """Draw the last state and leave the line."""
         self._draw(time.monotonic())
         if self._on_terminal:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._screen.write("\n")
 
     def _draw(self, now: float) -> None:
         line = self._line(max(now - self._started, 1e-9))
-        self._stream.write(f"\r{line}\x1b[K" if self._on_terminal else f"{line}\n")
-        self._stream.flush()
+        self._screen.write(f"\r{line}\x1b[K" if self._on_terminal else f"{line}\n")
 
     def _line(self, elapsed: float) -> str:
         rate = f"{self._done / elapsed:.0f} docs/s, {elapsed:.1f} s"

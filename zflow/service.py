@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
@@ -55,6 +54,7 @@ class Service(Asker):
         self._quiet = quiet
         self._open: Running | None = None
         self._changing = threading.Lock()
+        self._sigterm = _Sigterm()
         self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
 
     # -- what each kind of it decides for itself -----------------------------------------------------------------------
@@ -130,12 +130,11 @@ class Service(Asker):
         """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
         with self._changing:
             is_open, self._open = self._open, None
-        if is_open is not None:
-            try:
-                is_open.lanes.close(grace)
-            finally:
-                is_open.supervisor.close(grace)
-                is_open.desk.close()  # whose orders were given up by that, and who gave them is told
+        try:
+            if is_open is not None:
+                _close(is_open, grace)
+        finally:
+            self._sigterm.end()
 
     def __enter__(self: AnyService) -> AnyService:
         return self.start()
@@ -147,12 +146,15 @@ class Service(Asker):
         """Serve until `stop_event` is set, Ctrl-C is pressed or the process is told to end (SIGTERM)."""
         self._opened()
         event: StopEvent = stop_event or threading.Event()
+        self._sigterm.begin()
         try:
-            with _sigterm_interrupts():
-                while not event.wait(_LOOK_UP):
-                    pass
+            while not event.wait(_LOOK_UP):
+                pass
         except KeyboardInterrupt:
             self._log.info("stopping")
+        finally:
+            if not self._sigterm.has_come:
+                self._sigterm.end()
 
     @property
     def port(self) -> int:
@@ -223,18 +225,35 @@ def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dic
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
 
 
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """While blocking on the main thread, SIGTERM ends the wait as Ctrl-C does, so that all is closed in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+def _close(running: Running, grace: float) -> None:
     try:
-        yield
+        running.lanes.close(grace)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        running.supervisor.close(grace)
+        running.desk.close()  # whose orders were given up by that, and who gave them is told
+
+
+class _Sigterm:
+    """SIGTERM while a Service is open: the first one ends `block` as Ctrl-C does, so that all is closed in order; the
+    others are passed over until that is done. ``timeout`` and supervisors send it to a whole group, so that it comes
+    twice. Only the main thread hears it."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._previous: Any = None
+        self._is_heard = False
+
+    def begin(self) -> None:
+        if not self._is_heard and threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._hear)
+            self._is_heard = True
+
+    def end(self) -> None:
+        if self._is_heard and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if self._previous is None else self._previous)
+            self._is_heard = self.has_come = False
+
+    def _hear(self, number: int, frame: object) -> None:
+        if not self.has_come:
+            self.has_come = True
+            raise KeyboardInterrupt

@@ -42,6 +42,14 @@ def test_nothing_is_left_out_in_silence(path):
         documents.save_csv(path, exclude=["embeding"])
 
 
+@pytest.mark.parametrize("value", [{"b": 1}, [1], (1,), b"1"])
+def test_tags_with_parts_are_refused_and_named(path, value):
+    documents = DocumentArray([Document(tags={"plain": 1.5, "with parts": value})])
+    with pytest.raises(InvalidDocument, match="CSV cannot hold what has parts") as refused:
+        documents.save_csv(path)
+    assert refused.value.field == "[0].tags['with parts']" and not path.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("id,weight\nx,heavy\n", ":2: weight holds a number"), ("id,text\nx\n", ":2"), ("id\nx,y\n", ":2")],

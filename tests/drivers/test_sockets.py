@@ -188,6 +188,11 @@ def test_nobody_listens_at_a_port(context, bound_port):
     assert fate_of(monitor) == "nobody listens there"
 
 
+def test_a_name_that_nobody_knows_is_another_matter(context):
+    _, monitor = sockets.dial(context, "tcp://no.such.host.invalid:1234")
+    assert fate_of(monitor) == "no such host is known here, or there is no way to it"
+
+
 def test_nobody_listens_at_a_path(context, ipc_directory):
     _, monitor = sockets.dial(context, f"ipc://{ipc_directory}/nobody")
     assert fate_of(monitor) == "nobody listens there"

@@ -113,7 +113,7 @@ def test_sigkill_of_the_parent_leaves_nothing(open_flow, then) -> None:
 
 def test_an_exception_inside_with_ends_everything(open_flow) -> None:
     before = zflow_files()
-    process, children = open_flow("raise KeyError('mine')")
+    process, children = open_flow("time.sleep(1.0); raise KeyError('mine')")
     told = process.communicate(timeout=15)[0]
     assert "KeyError: 'mine'" in told
     assert process.returncode == 1
@@ -256,3 +256,57 @@ def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -
         del os.environ["SUFFIX"]
     flow.save_config(str(tmp_path / "saved.yml"))
     assert Flow.load_config(str(tmp_path / "saved.yml")) == flow
+
+
+ENDED_TWICE = """
+import sys, time
+from zflow import Client, Document, Executor, Flow, requests
+
+class Slow(Executor):
+    @requests
+    def slow(self, docs, **kwargs):
+        print('begun', flush=True)
+        time.sleep(1.0)
+        docs.texts = ['answered'] * len(docs)
+
+    def close(self):
+        time.sleep(0.3)
+        print('closed', flush=True)
+
+with Flow(quiet=True).add(uses=Slow) as f:
+    print('ready', f.port, flush=True)
+    f.block()
+print('over', flush=True)
+"""
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2], ids=["at once", "while it drains"])
+def test_a_second_sigterm_cuts_nothing_short(tmp_path: Path, start, pause: float) -> None:
+    """``timeout`` sends it to its child, and then to the whole group."""
+    script = tmp_path / "twice.py"
+    script.write_text(ENDED_TWICE)
+    process = start(sys.executable, str(script), start_new_session=True)
+    port = int(read_until(process, r"^ready \d+").split()[-1])
+    answers: list[list[str]] = []
+    with Client(port=port) as client:
+        asking = threading.Thread(target=lambda: answers.append(client.post("/", Document()).texts))
+        asking.start()
+        read_until(process, "^begun")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(pause)
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+    told, _ = process.communicate(timeout=20.0)
+    assert answers == [["answered"]]
+    assert told.split() == ["closed", "over"]
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_flow_runs_where_stderr_cannot_be_written(tmp_path: Path, stderr: str) -> None:
+    script = tmp_path / "mute.py"
+    script.write_text(
+        "from zflow import Flow\nwith Flow().add() as flow:\n    print(flow.post('/', 'a', show_progress=True).texts)\n"
+    )
+    done = subprocess.run(["sh", "-c", f"exec {sys.executable} {script} {stderr}"], stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"['a']\n")

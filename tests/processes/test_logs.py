@@ -113,6 +113,15 @@ def test_a_program_that_has_given_zflow_a_handler_keeps_it_alone(
     assert logged() == ""
 
 
+def test_an_exception_that_cannot_be_shown_is_told_all_the_same(logged: Callable[[], str]) -> None:
+    class Broken(Exception):
+        def __repr__(self) -> str:
+            raise RuntimeError("on purpose")
+
+    Log("Flow").failure(Broken())
+    assert "Broken (which cannot be shown: its repr raises)" in logged()
+
+
 @pytest.mark.parametrize("stderr", [None, "closed", "broken"])
 def test_nobody_to_hear_it_is_no_error(monkeypatch: pytest.MonkeyPatch, stderr: str | None) -> None:
     log = Log("Flow")

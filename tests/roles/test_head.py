@@ -733,6 +733,18 @@ def test_thousands_of_requests_with_far_deadlines_leave_nothing_behind(network):
     assert len(head.role._deadlines._heap) <= 1024
 
 
+def test_a_deadline_that_passes_while_nobody_is_there_says_why_nobody_is():
+    head = head_of(R0, ready=False)
+    head.opened(R0, 0.0)
+    head.lost(R0, "nobody listens there", 0.1)
+    head.receive(UP, request(1, budget=1.0), 0.2)
+    [(_, told)] = head.expire(1.2)
+    assert told.extra["code"] == DeadlineExceeded.code and told.flags & NOT_STARTED
+    assert details_of(told)["message"] == (
+        "a: the deadline passed before it was reached (a/rep-0: nobody listens there)"
+    )
+
+
 # -- replicas that come and go -----------------------------------------------------------------------------------------
 
 

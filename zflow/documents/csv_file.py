@@ -55,13 +55,22 @@ def _row(at: int, document: Document, skipped: set[str]) -> dict[str, Any]:
         if name in skipped:
             continue
         if name == "tags":
-            row.update({f"{_TAG}{key}": value for key, value in document.tags.items()})
+            row.update({f"{_TAG}{key}": _cell(at, key, value) for key, value in document.tags.items()})
         elif name in _COLUMNS:
             row[name] = getattr(document, name)
         else:
             field = f"[{at}].{name}"
             raise InvalidDocument(f"{field}: CSV cannot hold it; exclude=['{name}'], or use to_bytes", field=field)
     return row
+
+
+def _cell(at: int, key: str, value: Any) -> Any:
+    if isinstance(value, (Mapping, list, tuple, bytes)):
+        field = f"[{at}].tags[{key!r}]"
+        raise InvalidDocument(
+            f"{field}: CSV cannot hold what has parts; exclude=['tags'], or use to_bytes", field=field
+        )
+    return value
 
 
 def _document(cells: Mapping[str, str], columns: Mapping[str, str]) -> Document:

@@ -16,7 +16,7 @@ from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, reduce_all
 from zflow.drivers.filtering import Sieve
 from zflow.endpoints import Endpoint
-from zflow.errors import ExecutorError
+from zflow.errors import ExecutorError, description_of
 from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
@@ -157,11 +157,7 @@ class Call:
 
     def error(self, error: BaseException) -> ExecutorError:
         """What `error`, which user code raised, is to the caller."""
-        name = type(error).__name__
-        try:
-            description = repr(error)
-        except Exception:  # it is the user's __repr__
-            description = f"{name} (which cannot be shown: its repr raises)"
+        name, description = type(error).__name__, description_of(error)
         return ExecutorError(
             f"{self.node} ({self._name}) raised {description}",
             node=self.node,

@@ -146,6 +146,8 @@ def read_monitor(monitor: zmq.Socket[bytes]) -> str:
         return "the connection broke"
     if event & _HANDSHAKE_FAILED:
         return f"the handshake failed ({value}); is it a zflow peer, and are keys needed?"
+    if event == zmq.EVENT_CONNECT_RETRIED:  # no socket was closed before, so there was none
+        return "no such host is known here, or there is no way to it"
     return "nobody listens there"
 
 

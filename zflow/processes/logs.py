@@ -6,12 +6,12 @@ given ``zflow`` handlers of its own keeps them, and gets no others.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
 from functools import cached_property
 
 from zflow.config.environment import log_level
+from zflow.errors import description_of
+from zflow.terminal import Screen
 
 _ROOT = "zflow"
 _SILENT = logging.CRITICAL + 1
@@ -36,11 +36,7 @@ class _Stderr(logging.Handler):
     """Whatever ``sys.stderr`` is at the moment; a reader that has gone away must not disturb the serving."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr
-        if stream is not None:
-            with contextlib.suppress(OSError, ValueError):  # gone, or closed
-                stream.write(f"{self.format(record)}\n")
-                stream.flush()
+        Screen().write(f"{self.format(record)}\n")
 
 
 class Log:
@@ -78,7 +74,7 @@ class Log:
 
     def failure(self, error: BaseException) -> None:
         """Tell `error`, with its traceback unless this log is to be quiet about it."""
-        self._logger.error("%r", error, exc_info=None if self.quiet_error else error)
+        self._logger.error("%s", description_of(error), exc_info=None if self.quiet_error else error)
 
 
 def name_process(name: str) -> None:

@@ -387,7 +387,12 @@ class Head:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
-            where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
+            where = (
+                "while it waited for a free replica"
+                if self._is_served()
+                else f"before it was reached ({self._causes()})"
+            )
+            where = f"while {neighbour.link} worked on it" if neighbour else where
             may_have_run = neighbour is not None or call.may_have_run
             late = DeadlineExceeded(
                 f"{self.name}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
@@ -398,6 +403,10 @@ class Head:
         else:
             steps.append(self._abandon(call, neighbour))
         return steps
+
+    def _causes(self) -> str:
+        """Why none of the replicas is ready."""
+        return "; ".join(f"{item.link}: {item.cause}" for item in self.neighbours) or "it has no replicas"
 
     def _lose_patience(self, now: float) -> Steps:
         """Tell those who have waited long enough for a replica to become ready."""
@@ -412,9 +421,8 @@ class Head:
             else:
                 queue.popleft()
                 self._forget(call)
-                causes = "; ".join(f"{item.link}: {item.cause}" for item in self._neighbours.values())
                 nobody = Unavailable(
-                    f"{self.name} cannot be reached ({causes or 'it has no replicas'}); waited {PATIENCE:g} s",
+                    f"{self.name} cannot be reached ({self._causes()}); waited {PATIENCE:g} s",
                     node=self.node,
                     maybe_executed=call.may_have_run,
                 )

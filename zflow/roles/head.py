@@ -27,7 +27,7 @@ from zflow.errors import (
 )
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.contract import Link, Step, Steps, failure, group_of
-from zflow.roles.liveness import LOST, READY, Neighbour
+from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
@@ -387,12 +387,9 @@ class Head:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
-            where = (
-                "while it waited for a free replica"
-                if self._is_served()
-                else f"before it was reached ({self._causes()})"
-            )
-            where = f"while {neighbour.link} worked on it" if neighbour else where
+            where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
+            if neighbour is None and not self._is_served():
+                where = f"before it was reached ({causes_of(self.neighbours)})"
             may_have_run = neighbour is not None or call.may_have_run
             late = DeadlineExceeded(
                 f"{self.name}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
@@ -403,10 +400,6 @@ class Head:
         else:
             steps.append(self._abandon(call, neighbour))
         return steps
-
-    def _causes(self) -> str:
-        """Why none of the replicas is ready."""
-        return "; ".join(f"{item.link}: {item.cause}" for item in self.neighbours) or "it has no replicas"
 
     def _lose_patience(self, now: float) -> Steps:
         """Tell those who have waited long enough for a replica to become ready."""
@@ -422,7 +415,7 @@ class Head:
                 queue.popleft()
                 self._forget(call)
                 nobody = Unavailable(
-                    f"{self.name} cannot be reached ({self._causes()}); waited {PATIENCE:g} s",
+                    f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s",
                     node=self.node,
                     maybe_executed=call.may_have_run,
                 )

@@ -6,7 +6,7 @@ is decided here is only who may be sent work. A connection is greeted once; its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from zflow.wire.header import Kind, Message
@@ -101,3 +101,8 @@ class Neighbour:
     def has_room(self) -> bool:
         """Whether it may be sent one more request."""
         return self.state == READY and len(self.calls) < self.credit
+
+
+def causes_of(neighbours: Iterable[Neighbour]) -> str:
+    """Why none of them is ready."""
+    return "; ".join(f"{neighbour.link}: {neighbour.cause}" for neighbour in neighbours) or "it has no replicas"

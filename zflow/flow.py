@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting, ready_lines
-from zflow.client import address_of, head_asking
+from zflow.client import address_of, head_asking, way_to
 from zflow.config.definition import Definition
+from zflow.config.keys import load
 from zflow.config.plan import Plan, plan_flow
 from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
-from zflow.drivers.assembly import external_addresses, gateway_role
+from zflow.drivers.assembly import external_addresses, gateway_role, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
 from zflow.errors import ConfigError
@@ -53,7 +54,7 @@ class Flow(Asker):
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
     given), host (127.0.0.1), workspace, quiet, quiet_error, env, timeout_ready (ms), start_method, asyncio, prefetch,
-    insecure, description. Raises ConfigError for one that is unknown or wrong.
+    keys, insecure, description. Raises ConfigError for one that is unknown or wrong.
 
     Open it with ``with flow:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
     thread, and Clients ask it at `port`.
@@ -92,6 +93,7 @@ class Flow(Asker):
         workspace: str | Path | None = None,
         host: str | Sequence[str] | None = None,
         port_in: int | None = None,
+        server_key: str | Sequence[str] | None = None,
         external: bool | None = None,
         replicas: int | None = None,
         max_concurrency: int | None = None,
@@ -129,8 +131,10 @@ class Flow(Asker):
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
 
-        host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
-        defaults and what they mean are listed by ``zflow executor --help``.
+        host, port_in, external: an Executor that runs already; server_key: the public key by which it is known there.
+
+        timeout_ready: milliseconds. The other options, their defaults and what they mean are listed by ``zflow executor
+        --help``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
@@ -191,6 +195,7 @@ class Flow(Asker):
                 raise ConfigError("this Flow is open already")
             plan = plan_flow(self._spec)
             directory = external_addresses(plan.nodes)
+            trust(directory, plan.nodes, plan.identity)
             waiting = Waiting(quiet=self._spec.quiet)
             supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
             try:
@@ -198,7 +203,7 @@ class Flow(Asker):
             finally:
                 waiting.clear()
             self._open = _Open(supervisor, self._new_lanes(*_way_in(plan, supervisor, directory)))
-        if self._spec.insecure:
+        if self._spec.insecure and not self._spec.keys:
             self._log.warning("insecure=True: whoever reaches %s may call it", supervisor.gateway_address)
         self._log.info("%s", ready_lines(self._spec.host, self.port))
         return self
@@ -275,7 +280,8 @@ def _way_in(plan: Plan, supervisor: Supervisor, directory: Directory) -> tuple[C
         return partial(gateway_role, plan.topology, plan.nodes), directory
     host, _, port = supervisor.gateway_address.removeprefix("tcp://").rpartition(":")
     peer = address_of(host, int(port))
-    return partial(head_asking, peer), Directory({peer: peer})
+    own = plan.gateway.keys if plan.gateway is not None else ""
+    return partial(head_asking, peer), way_to(peer, keys=own, server_key=load(own).public if own else "")
 
 
 def serve(

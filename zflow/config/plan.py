@@ -5,27 +5,30 @@ A plan is plain data and can travel to another process. Supervisor and exports r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zflow.config.kinds import FOR_EVER
+from zflow.config import keys
+from zflow.config.kinds import FOR_EVER, is_loopback, split_host
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
 from zflow.topology import GATEWAY, Topology
 
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
 
 
 class ReplicaPlan(NamedTuple):
-    """One way to a node. address: of an external one; None for a process of ours, which reports its own."""
+    """One way to a node. address: of an external one; None for a process of ours, which reports its own.
+
+    server_key: by which it is known, where its connection is secured.
+    """
 
     link: str
     address: str | None = None
+    server_key: str = ""
 
 
 class NodePlan(NamedTuple):
@@ -43,6 +46,7 @@ class WorkerPlan(NamedTuple):
 
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter).
+    keys: the folder of the keys that callers by tcp must have; empty for none.
     """
 
     name: str
@@ -56,10 +60,14 @@ class WorkerPlan(NamedTuple):
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     max_concurrency: int = 64
+    keys: str = ""
 
 
 class GatewayPlan(NamedTuple):
-    """The process that serves everybody else. Its fields mean what they mean in WorkerPlan and Plan."""
+    """The process that serves everybody else. Its fields mean what they mean in WorkerPlan and Plan.
+
+    identity: the folder of the keys that are ours where external Executors want to know; empty where none does.
+    """
 
     name: str
     bind: str
@@ -69,6 +77,8 @@ class GatewayPlan(NamedTuple):
     quiet_error: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
+    keys: str = ""
+    identity: str = ""
 
 
 class Plan(NamedTuple):
@@ -78,6 +88,7 @@ class Plan(NamedTuple):
     gateway: GatewayPlan | None
     topology: Topology
     nodes: tuple[NodePlan, ...]
+    identity: str = ""
 
 
 def plan_flow(spec: FlowSpec) -> Plan:
@@ -85,12 +96,12 @@ def plan_flow(spec: FlowSpec) -> Plan:
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
     workers = [
-        _worker(executor, link, replica, description, bind)
+        _worker(executor, link, replica, description, bind)._replace(keys=spec.keys)
         for executor in local
-        for description, bind in [(_description(executor), _bind(executor, spec.insecure))]
+        for description, bind in [(_description(executor), _bind(executor, spec))]
         for replica, link in enumerate(_links(executor.name, executor.replicas))
     ]
-    return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes)
+    return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes, gateway.identity)
 
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
@@ -114,20 +125,27 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
         raise ConfigError(f"{wrong}: a standalone Executor is one process, started here; this is for a Flow")
     description = _description(spec)
     name = spec.name or description.class_name
-    bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
-    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)
+    bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(spec.keys))
+    _checked_keys(spec.keys)
+    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)._replace(keys=spec.keys)
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
+    own_key = _checked_keys(spec.keys)
+    calls_with_keys = any(executor.server_key for executor in spec.executors)
+    if calls_with_keys and not spec.keys:
+        keys.load(keys.default_folder())
     return GatewayPlan(
         name=GATEWAY,
-        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, spec.insecure),
+        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
         topology=spec.topology(),
-        nodes=tuple(_node(executor) for executor in spec.executors),
+        nodes=tuple(_node(executor, own_key, spec.insecure) for executor in spec.executors),
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
+        keys=spec.keys,
+        identity=spec.keys or (keys.default_folder() if calls_with_keys else ""),
     )
 
 
@@ -156,11 +174,16 @@ def _worker(
     )
 
 
-def _node(spec: ExecutorSpec) -> NodePlan:
+def _node(spec: ExecutorSpec, own_key: str, insecure: bool) -> NodePlan:
     addresses = [f"tcp://{address}" for address in spec.addresses] if spec.external else [None] * spec.replicas
+    known_by = spec.server_key if spec.external else own_key
+    if isinstance(known_by, str):
+        known_by = (known_by,) * len(addresses)
+    for address, server_key in zip(spec.addresses, known_by):
+        _check_way(spec.name, address, server_key, insecure)
     return NodePlan(
         name=spec.name,
-        replicas=tuple(map(ReplicaPlan, _links(spec.name, len(addresses)), addresses)),
+        replicas=tuple(map(ReplicaPlan, _links(spec.name, len(addresses)), addresses, known_by)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
         idempotent=spec.idempotent,
@@ -189,12 +212,30 @@ def _host(spec: ExecutorSpec) -> str:
     return spec.host if isinstance(spec.host, str) else spec.host[0]
 
 
-def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
+def _checked_keys(folder: str) -> str:
+    """Our own public key, where there is a folder of keys. Raises ConfigError where they cannot be used."""
+    if not folder:
+        return ""
+    for fault in keys.read_allowed(folder).faults:
+        raise ConfigError(fault)
+    return keys.load(folder).public
+
+
+def _check_way(name: str, address: str, server_key: str, insecure: bool) -> None:
+    host = split_host(address)[0]
+    if not (server_key or insecure or is_loopback(host)):
+        raise ConfigError(
+            f"{name}: {address} is not on this host, and without keys anybody on the way could read, and be it; give "
+            "server_key (what its public.key holds, see `zflow keygen`), or say insecure=True (--insecure)"
+        )
+
+
+def _bind(spec: ExecutorSpec, flow: FlowSpec) -> str | None:
     """Where its processes bind: a private ipc path unless a port was asked for."""
     host = _host(spec)
     if spec.port_in is not None:
-        return _tcp_address(host, spec.port_in, spec.name, insecure)
-    if not _is_loopback(host):
+        return _tcp_address(host, spec.port_in, spec.name, is_safe=flow.insecure or bool(flow.keys))
+    if not is_loopback(host):
         raise ConfigError(
             f"{spec.name}: host {host!r} without port_in says nothing; give the port that it shall bind, or port_in "
             "and external=True for an Executor that runs there already"
@@ -202,20 +243,17 @@ def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
     return None
 
 
-def _tcp_address(host: str, port: int, name: str, insecure: bool) -> str:
+def _tcp_address(host: str, port: int, name: str, *, is_safe: bool) -> str:
     """Raises ConfigError for an address that others can reach, unless that was said to be wanted."""
-    if not insecure and not _is_loopback(host):
+    if not is_safe and not is_loopback(host):
         found = "" if name == GATEWAY else "; an Executor that runs there already needs external=True"
         raise ConfigError(
             f"{name}: binding {host} would let everybody who can reach this host call it; bind a loopback address "
-            f"(127.0.0.1), or say insecure=True (--insecure){found}"
+            f"(127.0.0.1), give keys (`zflow keygen`, then keys=FOLDER, --keys or ZFLOW_KEYS), or say insecure=True "
+            f"(--insecure){found}"
         )
     host = "127.0.0.1" if host == "localhost" else host
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zflow.config.plan import GatewayPlan, WorkerPlan
-from zflow.drivers.assembly import external_addresses, gateway_role, worker_role
+from zflow.drivers.assembly import external_addresses, gateway_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
@@ -101,9 +101,17 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     else:
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
+        trust(directory, plan.nodes, plan.identity)
         tell = partial(_tell_floating, log)
-        role = gateway_role(plan.topology, plan.nodes, name=plan.name, bind=bind, on_floating_failure=tell)
-        reactor = Reactor(role, bind=bind, directory=directory)
+        role = gateway_role(
+            plan.topology,
+            plan.nodes,
+            name=plan.name,
+            bind=bind,
+            has_keys=bool(plan.keys),
+            on_floating_failure=tell,
+        )
+        reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
 
@@ -114,8 +122,15 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     lifeline.keep(executor.close)
     user_code = local_end(executor, name=plan.name, report=log.failure)
     lifeline.keep(lambda: _close(user_code, executor))
-    role = worker_role(plan.name, executor, bind=bind, idempotent=plan.idempotent, max_concurrency=plan.max_concurrency)
-    return Reactor(role, bind=bind, executor=user_code)
+    role = worker_role(
+        plan.name,
+        executor,
+        bind=bind,
+        has_keys=bool(plan.keys),
+        idempotent=plan.idempotent,
+        max_concurrency=plan.max_concurrency,
+    )
+    return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
 
 
 def _close(user_code: UserCode, executor: Executor) -> None:

@@ -6,7 +6,8 @@ Four rules:
 2. Every request ends in exactly one outcome. What arrives later or twice is dropped and counted.
 3. A request that has certainly not started is sent again, elsewhere first. One that may have run is sent again only
    if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``.
-4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why.
+4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why; at once when
+   all of them have refused us, because keys do not change by waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from zflow.errors import (
+    AuthError,
     Cancelled,
     DeadlineExceeded,
     InvalidRequest,
@@ -25,7 +27,7 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles.balancing import least_outstanding
-from zflow.roles.contract import Link, Step, Steps, failure
+from zflow.roles.contract import Link, Refusal, Step, Steps, failure
 from zflow.roles.liveness import LOST, READY, Neighbour
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
@@ -148,6 +150,8 @@ class Head:
         for call in reversed(neighbour.lose(reason)):  # each goes to the front of the queue
             steps += self._outlive(call, neighbour, now)
         self._note_readiness(was_served, now)
+        if isinstance(reason, Refusal):
+            steps += self._refused()
         return steps + self._assign(now)
 
     def expire(self, now: float) -> Steps:
@@ -392,6 +396,22 @@ class Head:
                     maybe_executed=call.may_have_run,
                 )
                 steps.append((call.origin, failure(call.call_id, nobody, not_started=not call.may_have_run)))
+        return steps
+
+    def _refused(self) -> Steps:
+        """A replica does not let us in: if none does, who waits hears it now."""
+        neighbours = self._neighbours.values()
+        if not all(item.state != READY and isinstance(item.cause, Refusal) for item in neighbours):
+            return []
+        steps: Steps = []
+        while self._queue:
+            call = self._queue.popleft()
+            if call.request is None or call.origin is None:
+                continue
+            self._forget(call)
+            causes = "; ".join(item.cause for item in neighbours)
+            refused = AuthError(f"{self.node}: {causes}", node=self.node, maybe_executed=call.may_have_run)
+            steps.append((call.origin, failure(call.call_id, refused, not_started=not call.may_have_run)))
         return steps
 
     def _is_served(self) -> bool:

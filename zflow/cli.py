@@ -93,15 +93,19 @@ def main() -> None:
 
 @main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345")
 @spec_options(ExecutorSpec, leave_out=("replicas", "timeout_ready", "timeout_send", "retries", "start_method"))
+@click.option(
+    "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
+)
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
-def executor(insecure: bool, **words: Any) -> None:
+def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port."""
     from zflow.config.plan import plan_standalone  # each command pays for what it needs: `--help` must be quick
     from zflow.processes.entry import serve_worker
     from zflow.processes.logs import Log
 
     spec = ExecutorSpec.from_options(Place("command line"), Surface.CLI, **_given(ExecutorSpec, words))
-    plan = plan_standalone(spec, insecure=insecure)
+    around = FlowSpec.from_options(Place("command line"), Surface.CLI, keys=keys, insecure=insecure)
+    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys)
     log = Log(plan.name, quiet_error=spec.quiet_error)
     if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)

@@ -19,7 +19,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zflow.config import environment
 from zflow.errors import ConfigError, nearest
@@ -47,6 +47,9 @@ class Identity:
 
     def __repr__(self) -> str:
         return "<a key pair>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret key stays where it is: send the name of its folder")
 
 
 class Entry(NamedTuple):
@@ -128,7 +131,7 @@ def load(folder: str | Path) -> Identity:
     text = _read(path, forbidden=0o077, remedy=f"chmod 600 {path}, and make new keys if others may have read it")
     marked = dict(line.split(maxsplit=1) for line in text.splitlines() if line.count(" ") == 1)
     public, secret = (marked.get(mark, "").strip() for mark in (_PUBLIC_MARK, _SECRET_MARK))
-    if not all(len(key) == _LENGTH and _is_z85(key) for key in (public, secret)):
+    if not (len(public) == len(secret) == _LENGTH and _is_z85(public) and _is_z85(secret)):
         raise ConfigError(f"{path} holds no key pair as `zflow keygen` writes it; restore it, or make new keys")
     return Identity(public, secret)
 

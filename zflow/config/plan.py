@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from zflow.config import keys
+from zflow.config import keys as key_files
 from zflow.config.kinds import FOR_EVER, is_loopback, split_host
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
@@ -115,26 +115,27 @@ def plan_gateway(spec: FlowSpec) -> GatewayPlan:
     return _gateway(spec)
 
 
-def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan:
+def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False, keys: str = "") -> WorkerPlan:
     """The one process of an Executor that stands alone on a port: of loopback, and chosen by the kernel, by default.
 
-    Without a name it takes its class's. Raises ConfigError, also for options that only make sense in a Flow.
+    Without a name it takes its class's. insecure, keys: as those of a Flow. Raises ConfigError, also for options that
+    only make sense in a Flow.
     """
     if spec.replicas > 1 or spec.external:
         wrong = "replicas" if spec.replicas > 1 else "external"
         raise ConfigError(f"{wrong}: a standalone Executor is one process, started here; this is for a Flow")
     description = _description(spec)
     name = spec.name or description.class_name
-    bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(spec.keys))
-    _checked_keys(spec.keys)
-    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)._replace(keys=spec.keys)
+    bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
+    _checked_keys(keys)
+    return _worker(replace(spec, name=name), _links(name, 1)[0], 0, description, bind)._replace(keys=keys)
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
     own_key = _checked_keys(spec.keys)
     calls_with_keys = any(executor.server_key for executor in spec.executors)
     if calls_with_keys and not spec.keys:
-        keys.load(keys.default_folder())
+        key_files.load(key_files.default_folder())
     return GatewayPlan(
         name=GATEWAY,
         bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
@@ -145,7 +146,7 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=spec.keys,
-        identity=spec.keys or (keys.default_folder() if calls_with_keys else ""),
+        identity=spec.keys or (key_files.default_folder() if calls_with_keys else ""),
     )
 
 
@@ -216,9 +217,10 @@ def _checked_keys(folder: str) -> str:
     """Our own public key, where there is a folder of keys. Raises ConfigError where they cannot be used."""
     if not folder:
         return ""
-    for fault in keys.read_allowed(folder).faults:
+    own = key_files.load(folder).public
+    for fault in key_files.read_allowed(folder).faults:
         raise ConfigError(fault)
-    return keys.load(folder).public
+    return own
 
 
 def _check_way(name: str, address: str, server_key: str, insecure: bool) -> None:

@@ -55,7 +55,7 @@ _WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping)
 _LATE = one_of(FAIL, SKIP)
 _SERVER_KEY = Kind("KEY", lambda value: _checked_server_keys(value), str)
 _FOLDER = Kind("FOLDER", lambda value: TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value), str)
-_KEYS = Kind("FOLDER", lambda value: os.path.abspath(os.path.expanduser(_FOLDER.check(value))), str)
+_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str)
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,6 @@ class ExecutorSpec:
         "",
         "of an external Executor: the public key by which it is known, or one for each of its hosts",
         surfaces=IN_FLOWS,
-    )
-    keys: str = option(
-        _KEYS,
-        "",
-        "folder of keys, as `zflow keygen` makes it: only who is on its list may call",
-        variable="ZFLOW_KEYS",
-        surfaces=Surface.CLI,
     )
     external: bool = option(FLAG, False, "it runs already: connect, never start or stop it", surfaces=IN_FLOWS)
     replicas: int = option(whole(1, 1024), 1, "how many processes serve it")
@@ -203,7 +196,12 @@ def _checked_condition(value: Any) -> dict[str, Any]:
 def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         return tuple(key_files.checked_key(item) for item in value)
-    return key_files.checked_key(value)
+    return key_files.checked_key(value) if value else ""
+
+
+def _whole_path(folder: str) -> str:
+    """For processes that may run elsewhere."""
+    return os.path.abspath(os.path.expanduser(folder)) if folder else ""
 
 
 _OF_A_PROCESS = (  # options that say how to start one

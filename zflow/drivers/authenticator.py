@@ -181,8 +181,8 @@ class Authenticator:
         counts, now = self._admission.counts, clock()
         refused = counts[REFUSED] + counts[LATER]
         if refused > self._told and now - self._told_at >= _TELL_EVERY:
-            told = f"{refused - self._told} handshakes were not let in, the last from {self._refused_from}"
-            self._report(f"{told} ({counts[REFUSED]} keys not on {self._list}, {counts[LATER]} above a limit so far)")
+            told = f"handshakes that were not let in: {refused - self._told}, the last from {self._refused_from}"
+            self._report(f"{told} (so far {counts[REFUSED]} keys not on {self._list}, {counts[LATER]} above a limit)")
             self._told, self._told_at = refused, now
 
 

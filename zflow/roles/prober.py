@@ -47,12 +47,8 @@ class Prober:
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         self._neighbour.lose(reason)
         if isinstance(reason, Refusal):
-            return [
-                (
-                    APPLICATION,
-                    failure(self._question.call_id, AuthError(reason, peer=self._neighbour.link), not_started=True),
-                )
-            ]
+            refused = AuthError(f"{self._neighbour.link}: {reason}", peer=self._neighbour.link)
+            return [(APPLICATION, failure(self._question.call_id, refused, not_started=True))]
         return []
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:

@@ -30,7 +30,7 @@ clock = time.monotonic
 _BACKOFF_FIRST = 0.01
 _BACKOFF_LAST = 1.0
 _BACKOFF_REFUSED = 0.5  # whoever asks meanwhile waits for the next refusal; those who let nobody in have little to do
-_SUSPICIOUS = 3  # connections in a row that broke as they do when keys do not fit, until that is taken for the reason
+_SUSPICIOUS = 3  # connections that broke as they do when keys do not fit, until somebody looks whether that is why
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
 _DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
@@ -346,7 +346,7 @@ class Carrier:
         if isinstance(reason, sockets.Suspicion):
             way_out.suspect += 1
             if way_out.suspect >= _SUSPICIOUS:
-                reason = Refusal(reason)
+                reason = sockets.explain(way_out.address, way_out.curve) or reason
         socket = way_out.socket
         while socket is not None and way_out.socket is socket and sockets.has_input(socket):
             self._read_way_out(way_out)  # answers that had arrived before the end

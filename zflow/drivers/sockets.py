@@ -21,6 +21,7 @@ import zmq
 import zmq.backend
 
 from zflow.config.keys import Identity
+from zflow.drivers.greeting import CURVE, NULL, mechanism_of
 from zflow.drivers.port_holder import holder_of
 from zflow.errors import ConfigError, PortInUse
 from zflow.roles.contract import Refusal
@@ -168,15 +169,23 @@ def read_monitor(monitor: zmq.Socket[bytes], curve: Curve | None = None) -> str:
         return Refusal(_NOT_LISTED) if value == _ZAP_REFUSED else "it lets nobody in just now: too many connections"
     if value == _MECHANISM_MISMATCH and event & _HANDSHAKE_FAILED:
         return Refusal(_NEEDS_KEYS if curve is None else _HAS_NO_KEYS)
-    if curve is not None and event & _HANDSHAKE_FAILED and value in (errno.EPIPE, errno.ECONNRESET):
-        return Suspicion(_WRONG_SERVER)
+    if event & _HANDSHAKE_FAILED and value in (errno.EPIPE, errno.ECONNRESET):
+        return Suspicion(_CLOSED if curve is None else _WRONG_SERVER)
     if event & _HANDSHAKE_FAILED:
         return f"the handshake failed ({value}); is it a zflow peer, and are keys needed?"
     return "nobody listens there"
 
 
 class Suspicion(str):
-    """A connection ended as it does when the peer has another key than we expect, or when it dies at that moment."""
+    """The peer closed the connection in its first moment: keys do not fit, or it died, or it is a proxy of nobody."""
+
+
+def explain(address: str, curve: Curve | None) -> Refusal | None:
+    """Why the peer closes connections in their first moment, where that is for want of keys."""
+    mechanism = mechanism_of(address)
+    if curve is None:
+        return Refusal(_NEEDS_KEYS) if mechanism == CURVE else None
+    return {NULL: Refusal(_HAS_NO_KEYS), CURVE: Refusal(_WRONG_SERVER)}.get(mechanism)
 
 
 def is_tcp(address: str) -> bool:
@@ -204,6 +213,7 @@ _NOT_LISTED = (
 )
 _NEEDS_KEYS = "it needs keys, and we have used none; give server_key, which is what its public.key holds, and keys"
 _HAS_NO_KEYS = "it has no keys, so that anybody could be it; start it with keys, or leave server_key out here"
+_CLOSED = "the handshake failed, for it was closed at once; is it a zflow peer, and are keys needed?"
 _WRONG_SERVER = (
     "it did not prove that it has the key that we expect of it; compare server_key with what its public.key holds"
 )

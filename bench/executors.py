@@ -36,6 +36,14 @@ class Nap(Executor):
         time.sleep(NAP_S)
 
 
+class Limping(Executor):
+    """Its first replica is 100 times slower than the others."""
+
+    @requests
+    def nap(self, **_: object) -> None:
+        time.sleep(NAP_S if self.runtime_args.replica_id else 100 * NAP_S)
+
+
 class Model(Executor):
     """Costs as much for a batch as for one, nearly; sets the text of each."""
 

@@ -8,6 +8,7 @@ from tests.support.clock import Ids
 from tests.support.executors import crash, details_of, refuse, refuse_as_full, tell, text_of
 from tests.support.leftovers import leftovers
 from tests.support.network import Network, Peer
+from tests.support.small_flow import SmallFlow
 from zflow.errors import (
     AuthError,
     Cancelled,
@@ -769,3 +770,32 @@ def test_what_may_have_run_elsewhere_before_is_told_when_it_is_refused():
     head.lost(R0, Refusal("no"), 0.1)
     outcome = told(head.lost(R1, Refusal("no"), 0.1))
     assert is_failure(outcome, AuthError, MAYBE_EXECUTED)
+
+
+# -- a replica that limps ----------------------------------------------------------------------------------------------
+
+
+def test_one_slow_replica_holds_up_no_more_than_its_credit():
+    """Given four replicas, one of them 100 times slower, and 16 requests in flight, then the others lose little."""
+    quick, slow, seconds = 0.005, 0.5, 4.0
+    flow = SmallFlow(["a"], replicas={"a": 4}, takes=quick)
+    network = flow.network
+    network.peers[R0].takes = lambda request: slow
+    most = 0
+    for _ in range(16):
+        flow.ask()
+    until = network.clock.now + seconds
+    answered = 0
+    while network.clock.now < until:
+        network.run(quick / 2)
+        arrived = len(flow.asker.answers)
+        for _ in range(arrived - answered):
+            flow.ask()
+        answered = arrived
+        worker = network.peers[R0].role
+        assert isinstance(worker, Worker)
+        status = worker._status()
+        most = max(most, status["inflight"] + status["queued"])
+    by_others = sum(len(network.peers[link].executed) for link in flow.links()[1:])
+    assert by_others >= 0.7 * 3 * seconds / quick
+    assert 1 <= most <= 4

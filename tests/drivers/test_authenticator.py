@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from zmq.utils import z85
 
 from tests.support.executors import echo
 from tests.support.peers import ANY_PORT, Answers
@@ -273,6 +274,6 @@ def test_a_list_that_is_as_it_was_is_not_read_again(folders: dict[str, Path], mo
 
 def test_an_identity_of_32_bytes_is_written_as_a_key() -> None:
     identity = new_identity()
-    assert module._as_text(zmq.utils.z85.decode(identity.public)) == identity.public
+    assert module._as_text(z85.decode(identity.public)) == identity.public
     assert module._as_text(b"short") == ""
     assert isinstance(identity, Identity)

@@ -347,6 +347,8 @@ class Carrier:
             way_out.suspect += 1
             if way_out.suspect >= _SUSPICIOUS:
                 reason = sockets.explain(way_out.address, way_out.curve) or reason
+        elif isinstance(reason, Refusal):
+            way_out.suspect = _SUSPICIOUS  # the next time the peer may be quicker to close it, for the same reason
         socket = way_out.socket
         while socket is not None and way_out.socket is socket and sockets.has_input(socket):
             self._read_way_out(way_out)  # answers that had arrived before the end

@@ -40,9 +40,12 @@ def address() -> Iterator[str]:
         yield f"localhost:{flow.port}"
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("executor",), ("deployment",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
-)
+COMMANDS = [(), ("executor",), ("deployment",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
+COMMANDS += [("client", "describe"), ("keygen",), ("keys", "allow"), ("keys", "revoke"), ("keys", "list")]
+COMMANDS += [("scale",), ("rolling-update",)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -137,3 +140,34 @@ def test_a_fault_on_the_command_line_says_where() -> None:
     result = run("executor", "--port-in", "70000")
     assert result.exit_code == 2
     assert "command line port_in: expected" in result.stderr
+
+
+def test_keys_are_made_listed_and_taken_off_the_list(tmp_path: Path) -> None:
+    server, robot = str(tmp_path / "server"), str(tmp_path / "robot")
+    assert run("keygen", "--keys", server).exit_code == 0
+    key = run("keygen", "--keys", robot).output.strip()
+    assert run("keys", "allow", "robot", key, "/search", "--keys", server).exit_code == 0
+    assert run("keys", "list", "--keys", server).output == f"robot {key} /search\n"
+    assert run("keys", "revoke", "robot", "--keys", server).exit_code == 0
+    assert run("keys", "list", "--keys", server).output == ""
+
+
+def test_keys_are_not_overwritten_and_unknown_ones_are_told(tmp_path: Path) -> None:
+    folder = str(tmp_path / "keys")
+    run("keygen", "--keys", folder)
+    for words, told in (
+        (["keygen"], "exists already"),
+        (["keys", "revoke", "robot"], "robot is not on the list"),
+        (["keys", "allow", "robot", "short"], "has 40 characters, this has 5"),
+    ):
+        result = run(*words, "--keys", folder)
+        assert (result.exit_code, told in result.output) == (2, True), result.output
+
+
+def test_a_line_that_is_left_out_of_the_list_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    run("keygen", "--keys", str(folder))
+    (folder / "allowed").write_text("thief short\n")
+    result = run("keys", "list", "--keys", str(folder))
+    assert result.exit_code == 2
+    assert "allowed:1" in result.output

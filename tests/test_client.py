@@ -18,8 +18,10 @@ from tests.support.executors import echo
 from tests.support.peers import Gate, Served, hold_until, served_by_child
 from zflow.asynchronous import AsyncClient
 from zflow.client import Client
+from zflow.config import keys
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
+from zflow.drivers.sockets import new_identity
 from zflow.errors import ConfigError, DeadlineExceeded, Unavailable
 from zflow.wire.header import Message
 
@@ -66,10 +68,24 @@ def tasks() -> int:
     ],
 )
 def test_host_and_port_are_understood_in_every_spelling(host, port, address):
-    with Client(host, port) as client:
+    with Client(host, port, insecure=True) as client:
         assert client.address == address
         assert repr(client) == f"Client({address!r})"
-    assert AsyncClient(host, port).address == address
+    assert AsyncClient(host, port, insecure=True).address == address
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_another_host_takes_a_server_key_or_a_word(kind, tmp_path):
+    with pytest.raises(ConfigError, match=r"example.com:1 is not on this host.*server_key.*insecure=True"):
+        kind("example.com:1")
+    ours, theirs = new_identity(), new_identity()
+    with pytest.raises(ConfigError, match="has no keys; make them with `zflow keygen"):
+        kind("example.com:1", server_key=theirs.public, keys=tmp_path / "keys")
+    keys.create(tmp_path / "keys", ours)
+    client = kind("example.com:1", server_key=theirs.public, keys=tmp_path / "keys")
+    assert ours.secret not in repr(client)
+    with pytest.raises(ConfigError, match=r"^server_key: a public key has 40 characters, this has 3"):
+        kind("example.com:1", server_key="abc", keys=tmp_path / "keys")
 
 
 @pytest.mark.parametrize(

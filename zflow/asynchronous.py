@@ -6,12 +6,13 @@ A room of its own, because importing asyncio costs a third of what `import zflow
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
 from zflow.asking import Asker
-from zflow.client import address_of, head_asking
+from zflow.client import address_of, head_asking, way_to
 from zflow.deployment import Deployment
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.asynchronous import AsyncLane, AsyncLanes, answers
@@ -150,9 +151,18 @@ class AsyncClient(Asker):
     It may serve several loops, each with connections of its own; `close` it inside the loop that used it.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        *,
+        keys: str | os.PathLike[str] | None = None,
+        server_key: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._peer = address_of(host, port)
-        self._pool = AsyncLanes(partial(head_asking, self._peer), Directory({self._peer: self._peer}))
+        way = way_to(self._peer, keys=keys, server_key=server_key, insecure=insecure)
+        self._pool = AsyncLanes(partial(head_asking, self._peer), way)
 
     @property
     def address(self) -> str:

@@ -17,7 +17,7 @@ import click
 from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
-from zflow.errors import Unavailable, ZflowError, nearest
+from zflow.errors import ConfigError, Unavailable, ZflowError, nearest
 from zflow.version import __version__
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
@@ -73,6 +73,21 @@ def _given(spec: type, words: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _ways(command: AnyCommand) -> AnyCommand:
+    """The options of whoever calls a peer that may have keys."""
+    for option in (
+        click.option("--insecure", is_flag=True, help="no keys, though the peer is not on this host"),
+        click.option("--server-key", metavar="KEY", help="public key by which the peer is known, if it has keys"),
+        click.option("--keys", metavar="FOLDER", help=f"folder of our own keys  [default: {_WHERE}]"),
+    ):
+        command = option(command)
+    return command
+
+
+_WHERE = "ZFLOW_KEYS, or ~/.config/zflow/keys"
+_folder = click.option("--keys", "folder", default="", metavar="FOLDER", help=f"folder of keys  [default: {_WHERE}]")
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-v", "--version", prog_name="zflow")
 def main() -> None:
@@ -81,8 +96,11 @@ def main() -> None:
 
 @main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345 --replicas 2")
 @spec_options(ExecutorSpec)
+@click.option(
+    "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
+)
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
-def executor(insecure: bool, **words: Any) -> None:
+def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
     With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
@@ -90,15 +108,17 @@ def executor(insecure: bool, **words: Any) -> None:
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
     if not spec.is_one_process:
-        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, insecure=insecure or None))
+        front = {"insecure": insecure or None, "keys": keys}
+        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 
     from zflow.config.plan import plan_standalone  # each command pays for what it needs: `--help` must be quick
     from zflow.processes.entry import serve_worker
     from zflow.processes.logs import Log
 
-    plan = plan_standalone(spec, insecure=insecure)
+    around = FlowSpec.from_options(place, Surface.CLI, keys=keys, insecure=insecure)
+    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys)
     log = Log(plan.name, quiet_error=spec.quiet_error)
-    if insecure:
+    if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
     sys.exit(serve_worker(plan, log=log))
 
@@ -150,28 +170,30 @@ def gateway(uses: str, **words: Any) -> None:
 
     spec = _flow_spec(uses, words)
     log = Log("gateway", quiet=spec.quiet, quiet_error=spec.quiet_error)
-    if spec.insecure:
+    if spec.insecure and not spec.keys:
         log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
     sys.exit(serve_gateway(plan_gateway(spec), log=log))
 
 
 @main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
 @click.argument("address", metavar="HOST:PORT")
+@_ways
 @click.option("--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="per attempt")
 @click.option("--attempts", default=1, show_default=True, type=click.IntRange(1), help="how often to ask")
 @click.option("--min-successful-attempts", default=1, show_default=True, type=click.IntRange(1), help="for exit code 0")
 @click.option("--json", "as_json", is_flag=True, help="print the whole status as JSON lines")
-def ping(address: str, timeout: int, attempts: int, min_successful_attempts: int, as_json: bool) -> None:
+def ping(address: str, timeout: int, attempts: int, min_successful_attempts: int, as_json: bool, **keys: Any) -> None:
     """Ask a peer (Executor or gateway) whether it serves; exit code 0 when it answered often enough."""
     from zflow import probing
-    from zflow.client import address_of
+    from zflow.client import address_of, way_to
 
     where = address_of(address)
+    way = way_to(where, **keys)
     successes = 0
     for attempt in range(attempts):
         began = time.monotonic()
         try:
-            status = probing.ping(where, timeout / 1000)
+            status = probing.ping(where, timeout / 1000, way)
         except Unavailable as error:
             click.echo(f"{attempt + 1}/{attempts}: {error}", err=True)
             continue
@@ -232,6 +254,7 @@ def client() -> None:
 @client.command(epilog="Example: zflow client call localhost:12345 /search --text 'a question' --parameters top_k=3")
 @click.argument("address", metavar="HOST:PORT")
 @click.argument("endpoint", default="/")
+@_ways
 @click.option("--text", "texts", multiple=True, metavar="TEXT", help="a Document with this text; may be repeated")
 @click.option("--json", "documents", metavar="JSON|@FILE|-", help="a Document or a list of them; - reads stdin")
 @click.option("--parameters", multiple=True, metavar="KEY=VALUE|JSON", help="parameters of the request")
@@ -246,7 +269,8 @@ def call(address: str, endpoint: str, texts: Sequence[str], documents: str | Non
     for words in options.pop("parameters"):
         parameters.update(_mapping(words))
     inputs = [{"text": text} for text in texts] + _documents(documents)
-    with Client(address) as asking:
+    keys = {name: options.pop(name) for name in ("keys", "server_key", "insecure")}
+    with Client(address, **keys) as asking:
         responses = asking.post(
             endpoint, inputs, parameters=parameters, return_responses=True, results_in_order=True, **options
         )
@@ -257,15 +281,70 @@ def call(address: str, endpoint: str, texts: Sequence[str], documents: str | Non
 
 @client.command(epilog="Example: zflow client describe localhost:12345")
 @click.argument("address", metavar="HOST:PORT")
+@_ways
 @click.option(
     "--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="how long to wait"
 )
-def describe(address: str, timeout: int) -> None:
+def describe(address: str, timeout: int, **keys: Any) -> None:
     """Print what a peer offers: the endpoints of an Executor, or the nodes of a Flow."""
     from zflow import probing
-    from zflow.client import address_of
+    from zflow.client import address_of, way_to
 
-    click.echo(json.dumps(probing.describe(address_of(address), timeout / 1000), indent=2))
+    where = address_of(address)
+    click.echo(json.dumps(probing.describe(where, timeout / 1000, way_to(where, **keys)), indent=2))
+
+
+@main.command(epilog="Example: zflow keygen, then, on the other side: zflow keys allow NAME KEY")
+@_folder
+def keygen(folder: str) -> None:
+    """Make a folder with a key pair and an empty list of whom to let in; print the public key, and nothing else."""
+    from zflow.config import keys
+    from zflow.drivers.sockets import new_identity
+
+    made = new_identity()
+    keys.create(folder or keys.default_folder(), made)
+    click.echo(made.public)
+
+
+@main.group(cls=Commands)
+def keys() -> None:
+    """The list of those who may call: read by whoever serves with the same folder, as soon as it changes."""
+
+
+@keys.command(epilog="Example: zflow keys allow robot '...' /search '/status*'")
+@click.argument("name")
+@click.argument("key")
+@click.argument("endpoints", nargs=-1, metavar="[ENDPOINT|PATTERN]...")
+@_folder
+def allow(name: str, key: str, endpoints: Sequence[str], folder: str) -> None:
+    """Let in who has the public KEY, as NAME; with ENDPOINTs, to call only these. Put the KEY in single quotes."""
+    from zflow.config import keys
+
+    keys.allow(folder or keys.default_folder(), name, key, endpoints)
+
+
+@keys.command(epilog="Example: zflow keys revoke robot")
+@click.argument("name", metavar="NAME|KEY")
+@_folder
+def revoke(name: str, folder: str) -> None:
+    """Let NAME in no more; connections that it has are heard no more from now on."""
+    from zflow.config import keys
+
+    keys.revoke(folder or keys.default_folder(), name)
+
+
+@keys.command("list", epilog="Example: zflow keys list")
+@_folder
+def list_keys(folder: str) -> None:
+    """Print whom the list lets in: name, public key, and endpoints where it is not all of them."""
+    from zflow.config import keys
+
+    allowed = keys.read_allowed(folder or keys.default_folder())
+    for key, entry in allowed.entries.items():
+        click.echo(" ".join((entry.name, key, *entry.endpoints)))
+    for fault in allowed.faults:
+        click.echo(f"left out: {fault}", err=True)
+    sys.exit(ConfigError.exit_code if allowed.faults else 0)
 
 
 def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from zflow.asking import Asker
+from zflow.config import keys as key_files
+from zflow.config.kinds import is_loopback, split_host
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lanes
@@ -13,28 +18,54 @@ from zflow.drivers.sockets import check_address
 from zflow.errors import ConfigError, nearest
 from zflow.roles.head import Head
 
+_OPTIONS = ("host", "port", "keys", "server_key", "insecure", "asyncio")
+
 
 class Client(Asker):
     """Asks the peer at `host`:`port`. Thread-safe; connections are made at the first post and kept.
 
     host: a name or an IP, also ``host:port`` or ``tcp://host:port``. port: the gateway's `port` or an Executor's
     `port_in`. asyncio=True gives an `AsyncClient`. Use it as a context manager, or `close` it, to leave nothing open.
+
+    server_key: the public key by which the peer is known, where it has keys. keys: the folder of ours, as `zflow
+    keygen` makes it (default: ZFLOW_KEYS, else ~/.config/zflow/keys). insecure=True: no keys, though the peer is not
+    on this host. Whom the peer does not let in, and who is not sure of the peer, gets an AuthError.
     """
 
-    def __new__(cls, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False, **options: Any) -> Any:
+    def __new__(
+        cls,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        *,
+        keys: str | os.PathLike[str] | None = None,
+        server_key: str | None = None,
+        insecure: bool = False,
+        asyncio: bool = False,
+        **options: Any,
+    ) -> Any:
         if cls is not Client:
             return super().__new__(cls)
         for name in options:
-            raise ConfigError(f"Client has no option {name!r}: {nearest(name, ('host', 'port', 'asyncio'))}")
+            raise ConfigError(f"Client has no option {name!r}: {nearest(name, _OPTIONS)}")
         if asyncio:
             from zflow.asynchronous import AsyncClient  # asyncio costs a third of `import zflow`; few need it
 
-            return AsyncClient(host, port)
+            return AsyncClient(host, port, keys=keys, server_key=server_key, insecure=insecure)
         return super().__new__(cls)
 
-    def __init__(self, host: str = "127.0.0.1", port: int | None = None, *, asyncio: bool = False) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        *,
+        keys: str | os.PathLike[str] | None = None,
+        server_key: str | None = None,
+        insecure: bool = False,
+        asyncio: bool = False,
+    ) -> None:
         self._peer = address_of(host, port)
-        self._pool = Lanes(partial(head_asking, self._peer), Directory({self._peer: self._peer}))
+        way = way_to(self._peer, keys=keys, server_key=server_key, insecure=insecure)
+        self._pool = Lanes(partial(head_asking, self._peer), way)
 
     @property
     def address(self) -> str:
@@ -66,6 +97,36 @@ class Client(Asker):
 def head_asking(peer: str) -> Head:
     """The head role of whoever asks the one peer at the address `peer`."""
     return Head(peer, [peer], new_id=new_id)
+
+
+def way_to(
+    peer: str, *, keys: str | os.PathLike[str] | None = None, server_key: str | None = None, insecure: bool = False
+) -> Directory:
+    """A directory that knows the one peer at the address `peer`, and by which key it is known.
+
+    Raises ConfigError for keys that cannot be used, and where none are given though the peer is on another host,
+    unless `insecure` says that this is meant.
+    """
+    directory = Directory({peer: peer})
+    if server_key:
+        with _naming("server_key"):
+            server_key = key_files.checked_key(server_key)
+        folder = os.path.expanduser(keys or key_files.default_folder())
+        directory.trust(key_files.load(folder), {peer: server_key})
+    elif not insecure and not is_loopback(split_host(peer.removeprefix("tcp://"))[0]):
+        raise ConfigError(
+            f"{peer} is not on this host, and without keys anybody on the way could read, and be it; give server_key "
+            "(what its public.key holds; --server-key), or say insecure=True (--insecure)"
+        )
+    return directory
+
+
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {error}") from None
 
 
 def address_of(host: str, port: int | None = None) -> str:

@@ -118,7 +118,7 @@ class Deployment(Service):
 
     def _tell_ready(self, address: str) -> None:
         executor = self._spec.executor
-        if self._spec.front.insecure:
+        if self._spec.front.insecure and not self._spec.front.keys:
             self._log.warning("insecure=True: whoever reaches %s may call it", address)
         scaled = {self._spec.name: (executor.shards, executor.replicas)} if executor.is_scaled else {}
         self._log.info("%s", ready_lines(self.host, self.port, "Deployment", scaled))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zflow.banner import ready_lines
-from zflow.client import address_of, head_asking
+from zflow.client import address_of, head_asking, way_to
 from zflow.config.definition import Definition
+from zflow.config.keys import load
 from zflow.config.plan import Plan, plan_flow
 from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
@@ -32,7 +33,7 @@ class Flow(Service):
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
     given), host (127.0.0.1), workspace, quiet, quiet_error, env, timeout_ready (ms), start_method, asyncio, prefetch,
-    insecure, description. Raises ConfigError for one that is unknown or wrong.
+    keys, insecure, description. Raises ConfigError for one that is unknown or wrong.
 
     Open it with ``with flow:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
     thread, and Clients ask it at `port`.
@@ -72,6 +73,7 @@ class Flow(Service):
         workspace: str | Path | None = None,
         host: str | Sequence[str] | None = None,
         port_in: int | None = None,
+        server_key: str | Sequence[str] | None = None,
         external: bool | None = None,
         replicas: int | None = None,
         shards: int | None = None,
@@ -127,8 +129,10 @@ class Flow(Service):
         cpus: keeps its processes, with all their threads, on cores: so many for each of them in turn (``2``), or these
         for all of them (``[0, 1]``, ``'0-3'``). Numeric libraries are told to use no more threads than that.
 
-        host, port_in, external: an Executor that runs already. timeout_ready: milliseconds. The other options, their
-        defaults and what they mean are listed by ``zflow executor --help``.
+        host, port_in, external: an Executor that runs already; server_key: the public key by which it is known there.
+
+        timeout_ready: milliseconds. The other options, their defaults and what they mean are listed by ``zflow executor
+        --help``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
@@ -222,14 +226,14 @@ class Flow(Service):
         if not any(node.floating for node in plan.topology.nodes):
             return partial(gateway_role, plan.topology, plan.nodes), directory
         host, _, port = supervisor.gateway_address.removeprefix("tcp://").rpartition(":")
-        peer = address_of(host, int(port))
-        return partial(head_asking, peer), Directory({peer: peer})
+        peer, own = address_of(host, int(port)), self._spec.keys
+        return partial(head_asking, peer), way_to(peer, keys=own, server_key=load(own).public if own else "")
 
     def _planned_port(self) -> int | None:
         return self._spec.port
 
     def _tell_ready(self, address: str) -> None:
-        if self._spec.insecure:
+        if self._spec.insecure and not self._spec.keys:
             self._log.warning("insecure=True: whoever reaches %s may call it", address)
         scaled = {item.name: (item.shards, item.replicas) for item in self._spec.executors if item.is_scaled}
         self._log.info("%s", ready_lines(self._spec.host, self.port, scaled=scaled))

@@ -9,31 +9,34 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lane
 from zflow.errors import Unavailable
+from zflow.response import error_of
 from zflow.roles.prober import Prober
 from zflow.wire.header import Kind
 from zflow.wire.payload import decode_map
 
 
-def ping(address: str, timeout: float = 3.0) -> dict[str, Any]:
+def ping(address: str, timeout: float = 3.0, way: Directory | None = None) -> dict[str, Any]:
     """The status of the peer at `address` (``tcp://host:port``): name, role, state, inflight, queued...
 
-    ``took`` is added: the seconds from dialling to the answer. Raises Unavailable after `timeout` seconds, with the
-    cause.
+    ``took`` is added: the seconds from dialling to the answer. way: knows the keys, where the peer has some. Raises
+    Unavailable after `timeout` seconds, with the cause, and AuthError where keys do not fit.
     """
-    return _ask(address, Kind.PING, timeout)
+    return _ask(address, Kind.PING, timeout, way)
 
 
-def describe(address: str, timeout: float = 3.0) -> dict[str, Any]:
-    """What the peer at `address` offers: its endpoints, or the nodes of its Flow. Raises Unavailable."""
-    return _ask(address, Kind.DESCRIBE, timeout)
+def describe(address: str, timeout: float = 3.0, way: Directory | None = None) -> dict[str, Any]:
+    """What the peer at `address` offers: its endpoints, or the nodes of its Flow. Raises as `ping`."""
+    return _ask(address, Kind.DESCRIBE, timeout, way)
 
 
-def _ask(address: str, kind: Kind, timeout: float) -> dict[str, Any]:
+def _ask(address: str, kind: Kind, timeout: float, way: Directory | None) -> dict[str, Any]:
     prober = Prober(address, kind, new_id=new_id)
-    lane = Lane(prober, Directory({address: address}))
+    lane = Lane(prober, way or Directory({address: address}))
     began = time.monotonic()
     try:
         for answer in lane.answers(began + timeout):
+            if answer.kind is Kind.FAILURE:
+                raise error_of(answer)
             return {**decode_map(answer.parts[0].buffers()[0]), "took": time.monotonic() - began}
     finally:
         lane.close()

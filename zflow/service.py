@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from zflow.asking import Asker
 from zflow.banner import Waiting
 from zflow.config.plan import Plan
-from zflow.drivers.assembly import external_addresses
+from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
 from zflow.errors import ConfigError
@@ -110,6 +110,7 @@ class Service(Asker):
                 raise ConfigError(f"this {self._kind} is open already")
             plan = self._plan()
             directory = external_addresses(plan.nodes)
+            trust(directory, plan.nodes, plan.identity)
             waiting = Waiting(quiet=self._quiet)
             supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
             try:
@@ -183,6 +184,8 @@ class Service(Asker):
             self._opened()
             spec, plan = self._changed(node, options)
             workers = [worker for worker in plan.workers if worker.node == node]
+            if renew and any(worker.keys and worker.bind for worker in workers):
+                raise ConfigError(f"{node} has a port of its own and keys: close the Flow and start it again instead")
             self._opened().supervisor.change(node, workers, renew=renew, on_progress=tell)
             self._spec = spec
         finally:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import pytest
 
+from zflow.config import keys
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.plan import (
     GatewayPlan,
@@ -21,6 +23,7 @@ from zflow.config.plan import (
     plan_standalone,
 )
 from zflow.config.spec import ExecutorSpec, FlowSpec
+from zflow.drivers.sockets import new_identity
 from zflow.errors import ConfigError, TopologyError
 from zflow.executor import Executor
 from zflow.loading import describe
@@ -109,14 +112,14 @@ def test_the_executor_that_the_worker_will_build() -> None:
 
 
 def test_an_external_executor_has_addresses_and_no_process() -> None:
-    spec = flow().add(host="10.0.0.5", port_in=12345, external=True).add(uses=Given)
+    spec = flow(insecure=True).add(host="10.0.0.5", port_in=12345, external=True).add(uses=Given)
     plan = plan_flow(spec)
     assert [worker.name for worker in plan.workers] == ["executor1/rep-0"]
     assert plan.nodes[0].replicas == (ReplicaPlan("executor0/rep-0", "tcp://10.0.0.5:12345"),)
 
 
 def test_several_hosts_are_its_replicas() -> None:
-    plan = plan_flow(flow().add(host=["a.example:1", "[::1]:3"], external=True, name="far"))
+    plan = plan_flow(flow(insecure=True).add(host=["a.example:1", "[::1]:3"], external=True, name="far"))
     assert plan.nodes[0].replicas == (
         ReplicaPlan("far/rep-0", "tcp://a.example:1"),
         ReplicaPlan("far/rep-1", "tcp://[::1]:3"),
@@ -141,9 +144,47 @@ def test_a_port_on_loopback_is_bound_there(host: str, bind: str) -> None:
     assert gateway is not None and gateway.bind == bind
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    keys.create(tmp_path / "keys", new_identity())
+    return str(tmp_path / "keys")
+
+
+def test_keys_let_an_executor_bind_any_address(folder: str) -> None:
+    plan = plan_flow(flow(host="0.0.0.0", keys=folder).add(uses=Given, host="10.0.0.5", port_in=12345).add(uses=Given))
+    assert plan.gateway is not None
+    assert (plan.gateway.bind, plan.gateway.keys, plan.gateway.identity) == ("tcp://0.0.0.0:0", folder, folder)
+    assert [(worker.bind, worker.keys) for worker in plan.workers] == [("tcp://10.0.0.5:12345", folder), (None, folder)]
+    assert {replica.server_key for node in plan.nodes for replica in node.replicas} == {keys.load(folder).public}
+    alone = plan_standalone(ExecutorSpec.from_options(host="0.0.0.0", port_in=1), keys=folder)
+    assert (alone.bind, alone.keys) == ("tcp://0.0.0.0:1", folder)
+
+
+def test_keys_that_cannot_be_used_are_told_before_anything_starts(folder: str) -> None:
+    with pytest.raises(ConfigError, match="has no keys; make them with `zflow keygen --keys"):
+        plan_flow(flow(keys=f"{folder}-none"))
+    Path(folder, "allowed").write_text("robot not-a-key\n")
+    with pytest.raises(ConfigError, match=r"allowed:1: a public key has 40 characters"):
+        plan_standalone(ExecutorSpec.from_options(), keys=folder)
+
+
+def test_an_external_executor_on_another_host_has_a_server_key_or_a_word(folder: str, monkeypatch) -> None:
+    far = {"name": "far", "host": ["a.example:1", "b.example:2"], "external": True}
+    with pytest.raises(ConfigError, match=r"far: a.example:1 is not on this host.*server_key.*insecure=True"):
+        plan_flow(flow().add(**far))
+    one, two = new_identity().public, new_identity().public
+    for given, known in ((one, [one, one]), ([one, two], [one, two])):
+        plan = plan_flow(flow(keys=folder).add(**far, server_key=given))
+        assert [replica.server_key for replica in plan.nodes[0].replicas] == known
+    monkeypatch.setattr(keys, "default_folder", lambda: folder)
+    plan = plan_flow(flow().add(**far, server_key=one))
+    assert plan.gateway is not None
+    assert (plan.identity, plan.gateway.keys) == (folder, "")  # it calls with keys, and demands none
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.5", "::", "example.com", "127.0.0.1.example.com"])
 def test_another_address_is_bound_only_when_that_is_said(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"executor0: binding .*loopback address .*insecure=True .*external=True"):
+    with pytest.raises(ConfigError, match=r"executor0: binding .*keygen.*insecure=True .*external=True"):
         plan_flow(flow().add(uses=Given, host=host, port_in=12345))
     with pytest.raises(ConfigError, match=r"gateway: binding .*loopback address .*insecure=True"):
         plan_flow(flow(host=host))
@@ -249,14 +290,14 @@ def test_a_deployment_binds_what_it_was_told_to() -> None:
 
 
 def test_a_gateway_alone_starts_nobody() -> None:
-    spec = flow(port=1).add(external=True, host="h", port_in=1, name="far")
+    spec = flow(port=1, insecure=True).add(external=True, host="h", port_in=1, name="far")
     assert plan_gateway(spec) == plan_flow(spec).gateway
     with pytest.raises(ConfigError, match="give executor1 host"):
         plan_gateway(spec.add(uses=Given))
 
 
 def test_a_plan_travels() -> None:
-    spec = flow().add(uses=Given, replicas=2, shards=2, uses_after=Other).add(host="h", port_in=1, external=True)
-    plan = plan_flow(spec)
+    spec = flow(insecure=True).add(uses=Given, replicas=2, shards=2, uses_after=Other)
+    plan = plan_flow(spec.add(host="h", port_in=1, external=True))
     arrived = cloudpickle.loads(cloudpickle.dumps(plan))
     assert isinstance(arrived, Plan) and arrived == plan

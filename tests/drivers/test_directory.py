@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from zflow.drivers.directory import Directory
+from zflow.drivers.sockets import Curve, new_identity
 
 
 def test_it_knows_what_it_was_given_and_nobody_else():
@@ -90,3 +91,12 @@ def test_no_change_is_lost_among_threads():
         thread.join()
     assert len(directory.all()) == 2000
     assert directory.version == 2000
+
+
+def test_it_knows_by_which_key_a_peer_is_known():
+    directory = Directory({"a": "tcp://a:1", "b": "tcp://b:1"})
+    assert directory.curve("a") is None
+    ours, theirs = new_identity(), new_identity().public
+    directory.trust(ours, {"a": theirs})
+    assert directory.curve("a") == Curve(ours, theirs)
+    assert directory.curve("b") is None

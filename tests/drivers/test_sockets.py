@@ -13,6 +13,7 @@ import zmq
 
 from zflow.drivers import sockets
 from zflow.errors import ConfigError, PortInUse
+from zflow.roles.contract import Refusal
 from zflow.wire.frames import MAX_FRAME, MAX_FRAMES
 
 WAIT_MS = 5000
@@ -40,10 +41,10 @@ def bound_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def fate_of(monitor: zmq.Socket[bytes]) -> str:
+def fate_of(monitor: zmq.Socket[bytes], curve: sockets.Curve | None = None) -> str:
     """What becomes of a connection."""
     assert monitor.poll(WAIT_MS), "nothing became of the connection"
-    return sockets.read_monitor(monitor)
+    return sockets.read_monitor(monitor, curve)
 
 
 class Pair:
@@ -245,7 +246,57 @@ def test_a_peer_that_wants_keys_is_recognised(context):
     peer.curve_server = True
     port = peer.bind_to_random_port("tcp://127.0.0.1")
     _, monitor = sockets.dial(context, f"tcp://127.0.0.1:{port}")
-    assert "are keys needed?" in fate_of(monitor)
+    fate = fate_of(monitor)
+    if not isinstance(fate, Refusal):  # the peer was quicker to close it
+        assert isinstance(fate, sockets.Suspicion) and "are keys needed?" in fate
+        fate = sockets.explain(f"tcp://127.0.0.1:{port}", None)
+    assert isinstance(fate, Refusal) and "it needs keys" in fate and "server_key" in fate
+
+
+def test_a_peer_that_has_no_keys_is_not_trusted(context):
+    _, address = sockets.bind(context, "tcp://127.0.0.1:0")
+    curve = sockets.Curve(sockets.new_identity(), sockets.new_identity().public)
+    _, monitor = sockets.dial(context, address, curve)
+    fate = fate_of(monitor, curve)
+    if not isinstance(fate, Refusal):  # the peer was quicker to close it
+        assert isinstance(fate, sockets.Suspicion)
+        fate = sockets.explain(address, curve)
+    assert isinstance(fate, Refusal) and "it has no keys" in fate
+
+
+def test_a_peer_with_another_key_is_suspected(context):
+    _, address = sockets.bind(context, "tcp://127.0.0.1:0", sockets.new_identity())
+    curve = sockets.Curve(sockets.new_identity(), sockets.new_identity().public)
+    _, monitor = sockets.dial(context, address, curve)
+    fate = fate_of(monitor, curve)
+    assert isinstance(fate, sockets.Suspicion) and "compare server_key" in fate
+    assert isinstance(sockets.explain(address, curve), Refusal)
+
+
+def test_a_connection_that_nobody_explains_is_no_matter_of_keys():
+    with plain.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+    assert sockets.explain(address, None) is None
+    assert sockets.explain(address, sockets.Curve(sockets.new_identity(), "key")) is None
+
+
+def test_a_port_with_keys_and_nobody_who_checks_them_lets_nobody_in(context):
+    server = sockets.new_identity()
+    front, address = sockets.bind(context, "tcp://127.0.0.1:0", server)
+    curve = sockets.Curve(sockets.new_identity(), server.public)
+    dealer, monitor = sockets.dial(context, address, curve)
+    sockets.send(dealer, (), [b"in"], True)
+    assert fate_of(monitor, curve)
+    assert not sockets.has_input(front)
+
+
+def test_a_new_public_key_is_taken_for_no_option():
+    assert all(sockets.new_identity().public[0].isalnum() for _ in range(100))
+
+
+def test_secrets_are_in_no_repr():
+    identity = sockets.new_identity()
+    assert identity.secret not in repr(sockets.Curve(identity, "server"))
 
 
 def test_an_address_that_cannot_be_dialled_is_told_and_leaves_no_socket_behind():

@@ -17,7 +17,7 @@ HERE, THERE = "10.231.7.1", "10.231.7.2"
 
 ASK = f"""
 from zflow import DocumentArray, Flow
-with Flow(quiet=True).add(host='{THERE}', port_in=12345, external=True) as flow:
+with Flow(quiet=True, insecure=True).add(host='{THERE}', port_in=12345, external=True) as flow:
     print(flow.index(inputs=DocumentArray.empty(2)).texts)
 """
 
@@ -90,7 +90,7 @@ def test_loopback_is_the_default_and_other_hosts_reach_nothing(
     process = start("ip", "netns", "exec", there, *zflow_command, "executor", "--port-in", "12345")
     read_until(process, "127.0.0.1:12345")
     pinged = subprocess.run(
-        ["ip", "netns", "exec", here, *zflow_command, "ping", f"{THERE}:12345", "--timeout", "500"],
+        ["ip", "netns", "exec", here, *zflow_command, "ping", f"{THERE}:12345", "--timeout", "500", "--insecure"],
         capture_output=True,
         text=True,
         timeout=30,

@@ -10,6 +10,7 @@ from tests.support.leftovers import leftovers
 from tests.support.network import Network, Peer
 from tests.support.small_flow import SmallFlow
 from zflow.errors import (
+    AuthError,
     Cancelled,
     DeadlineExceeded,
     ExecutorError,
@@ -19,8 +20,9 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles import head as head_module
-from zflow.roles.contract import APPLICATION, Steps, failure
-from zflow.roles.head import PATIENCE, RETRIES, Head
+from zflow.roles.call import RETRIES
+from zflow.roles.contract import APPLICATION, Refusal, Steps, failure
+from zflow.roles.head import PATIENCE, Head
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, MAX_PARTS, part
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
@@ -845,6 +847,62 @@ def test_replicas_come_and_go_under_load_and_no_request_fails(network):
     assert {answer.kind for answer in head.answers} == {Kind.REPLY}
     assert leftovers(head.role) == []
     assert list(network.peers["head"].ways_out) == ["a/rep-5.4"]
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_refused_by_all_hears_it_at_once():
+    head = head_of(ready=False)
+    for link in (R0, R1):
+        head.opened(link, 0.0)
+    head.receive(UP, request(1), 0.0)
+    assert head.lost(R0, Refusal("r0: our key is not on its list"), 0.1) == []
+    outcome = told(head.lost(R1, Refusal("r1: it needs keys"), 0.1))
+    assert is_failure(outcome, AuthError, NOT_STARTED)
+    assert details_of(outcome)["message"] == "a: r0: our key is not on its list; r1: it needs keys"
+    assert head.is_idle(0.1) and not head.has_calls
+
+
+def test_who_comes_later_waits_for_the_next_answer_only():
+    head = head_of(R0, ready=False)
+    head.opened(R0, 0.0)
+    head.lost(R0, Refusal("no"), 0.0)
+    assert head.receive(UP, request(1), 1.0) == []
+    head.opened(R0, 1.2)
+    assert is_failure(told(head.lost(R0, Refusal("no"), 1.2)), AuthError, NOT_STARTED)
+
+
+def test_who_was_refused_and_is_let_in_is_served():
+    head = head_of(R0, ready=False)
+    head.opened(R0, 0.0)
+    head.lost(R0, Refusal("no"), 0.0)
+    head.receive(UP, request(1), 1.0)
+    assert sent(make_ready(head, R0, 1.1)) == [(R0, 1)]
+
+
+def test_one_that_refuses_does_not_matter_while_another_serves():
+    head = head_of(R0, R1)
+    head.lost(R0, Refusal("no"), 0.0)
+    assert sent(head.receive(UP, request(1), 0.1)) == [(R1, 1)]
+
+
+def test_one_that_may_come_back_is_waited_for():
+    head = head_of(R0, R1, ready=False)
+    head.lost(R0, "nobody listens there", 0.0)
+    head.receive(UP, request(1), 0.0)
+    assert head.lost(R1, Refusal("no"), 0.1) == []
+    outcome = told(head.expire(PATIENCE))
+    assert is_failure(outcome, Unavailable, NOT_STARTED)
+    assert "nobody listens there" in details_of(outcome)["message"] and "no)" in details_of(outcome)["message"]
+
+
+def test_what_may_have_run_elsewhere_before_is_told_when_it_is_refused():
+    head = head_of(R0, R1, idempotent=True)
+    head.receive(UP, request(1), 0.0)
+    head.lost(R0, Refusal("no"), 0.1)
+    outcome = told(head.lost(R1, Refusal("no"), 0.1))
+    assert is_failure(outcome, AuthError, MAYBE_EXECUTED)
 
 
 # -- a replica that limps ----------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.support.clock import Ids
 from tests.support.executors import details_of, echo
 from tests.support.network import Network
-from zflow.errors import ProtocolError
+from zflow.errors import AuthError, ProtocolError
+from zflow.roles.contract import APPLICATION, Refusal, failure
 from zflow.roles.prober import Prober
 from zflow.roles.worker import Worker
 from zflow.wire.header import Kind, Message
@@ -67,3 +68,20 @@ def test_it_waits_for_no_time_and_holds_nobody_up():
     prober = Prober(NAME, Kind.PING, new_id=Ids())
     assert (prober.next_deadline(), prober.expire(9.0), prober.drain(9.0), prober.is_idle(9.0)) == (None, [], [], True)
     assert prober.ways_out() == [NAME]
+
+
+def test_it_is_told_that_it_is_not_let_in():
+    prober = Prober(NAME, Kind.PING, new_id=Ids())
+    prober.opened(NAME, 0.0)
+    [(link, refused)] = prober.lost(NAME, Refusal("its list lacks our key"), 0.0)
+    assert (link, refused.kind, refused.extra["code"]) == (APPLICATION, Kind.FAILURE, AuthError.code)
+    assert details_of(refused)["message"] == f"{NAME}: its list lacks our key"
+
+
+def test_a_failure_answers_it():
+    prober = Prober(NAME, Kind.PING, new_id=Ids())
+    prober.opened(NAME, 0.0)
+    [(_, question)] = prober.receive(NAME, Message(Kind.READY, extra={"boot": bytes(16), "credit": 1}), 0.0)
+    refused = failure(question.call_id, AuthError("no more"), not_started=True)
+    assert prober.receive(NAME, refused, 0.0) == [(APPLICATION, refused)]
+    assert prober.receive(NAME, failure(bytes(16), AuthError("another")), 0.0) == []

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.executors import fail, refuse, tell, text_of
 from tests.support.network import Network
 from tests.support.small_flow import CLIENT, GATEWAY, SmallFlow
-from zflow.roles.head import RETRIES
+from zflow.roles.call import RETRIES
 from zflow.topology import Node, Topology
 from zflow.wire.header import IDEMPOTENT, NOT_STARTED, Kind, Message
 

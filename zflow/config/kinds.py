@@ -21,6 +21,7 @@ from zflow.topology import GATEWAY, check_name
 FOR_EVER = -1
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -190,6 +191,11 @@ def split_host(text: str) -> tuple[str, int | None]:
         return text, None
     port = int(found["port"]) if found["port"] else None
     return found["host"].strip("[]"), 0 if port is not None and port > 65535 else port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host is reached by `host`."""
+    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
 
 
 def _is_ipv6(text: str) -> bool:

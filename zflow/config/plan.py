@@ -5,14 +5,14 @@ A plan is plain data and can travel to another process. Supervisor and exports r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config import keys as key_files
 from zflow.config.cores import Cpus
 from zflow.config.deployment import DeploymentSpec
-from zflow.config.kinds import FOR_EVER
+from zflow.config.kinds import FOR_EVER, is_loopback, split_host
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
@@ -23,17 +23,20 @@ _NOTHING_OF_ITS_CLASS: dict[str, Any] = {
     name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
 }
 _OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "start_method")
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
 
 
 class ReplicaPlan(NamedTuple):
-    """One way to a node. address: of an external one; None for a process of ours, which reports its own."""
+    """One way to a node. address: of an external one; None for a process of ours, which reports its own.
+
+    server_key: by which it is known, where its connection is secured.
+    """
 
     link: str
     address: str | None = None
     shard: int = 0
+    server_key: str = ""
 
 
 class ShardingPlan(NamedTuple):
@@ -64,7 +67,8 @@ class WorkerPlan(NamedTuple):
 
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
-    where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run.
+    where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
+    the folder of the keys that callers by tcp must have; empty for none.
     """
 
     name: str
@@ -80,10 +84,14 @@ class WorkerPlan(NamedTuple):
     max_concurrency: int = 64
     cpus: Cpus | None = None
     may_share: bool = True
+    keys: str = ""
 
 
 class GatewayPlan(NamedTuple):
-    """The process that serves everybody else. Its fields mean what they mean in WorkerPlan and Plan."""
+    """The process that serves everybody else. Its fields mean what they mean in WorkerPlan and Plan.
+
+    identity: the folder of the keys that are ours where external Executors want to know; empty where none does.
+    """
 
     name: str
     bind: str
@@ -93,6 +101,8 @@ class GatewayPlan(NamedTuple):
     quiet_error: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
+    keys: str = ""
+    identity: str = ""
 
 
 class HeadPlan(NamedTuple):
@@ -105,6 +115,7 @@ class HeadPlan(NamedTuple):
     quiet_error: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
+    keys: str = ""
 
 
 class Plan(NamedTuple):
@@ -115,14 +126,17 @@ class Plan(NamedTuple):
     gateway: GatewayPlan | HeadPlan | None
     topology: Topology
     nodes: tuple[NodePlan, ...]
+    identity: str = ""
 
 
 def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
-    workers = [worker for executor in local for worker in _workers(executor, _bind(executor, spec.insecure))]
-    return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes)
+    workers = [
+        worker._replace(keys=spec.keys) for executor in local for worker in _workers(executor, _bind(executor, spec))
+    ]
+    return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes, gateway.identity)
 
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
@@ -136,10 +150,11 @@ def plan_gateway(spec: FlowSpec) -> GatewayPlan:
     return _gateway(spec)
 
 
-def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan:
+def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False, keys: str = "") -> WorkerPlan:
     """The one process of an Executor that stands alone on a port: of loopback, and chosen by the kernel, by default.
 
-    Without a name it takes its class's. Raises ConfigError, also for options that only make sense in a Flow.
+    Without a name it takes its class's. insecure, keys: as those of a Flow. Raises ConfigError, also for options that
+    only make sense in a Flow.
     """
     if not spec.is_one_process or spec.external:
         wrong = "external" if spec.external else "replicas, shards"
@@ -154,8 +169,9 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False) -> WorkerPlan
             )
     description = _description(spec)
     name = spec.name or description.class_name
-    bind = _tcp_address(_host(spec), spec.port_in or 0, name, insecure)
-    return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)
+    bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
+    _checked_keys(keys)
+    return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)._replace(keys=keys)
 
 
 def plan_deployment(deployment: DeploymentSpec) -> Plan:
@@ -163,31 +179,39 @@ def plan_deployment(deployment: DeploymentSpec) -> Plan:
 
     Without a name it takes its class's. Raises ConfigError.
     """
-    spec = deployment.executor
+    spec, front = deployment.executor, deployment.front
     spec = replace(spec, name=spec.name or _description(spec).class_name)
-    node = _node(spec)
+    node = _node(spec, _checked_keys(front.keys), front.insecure)
+    is_safe = front.insecure or bool(front.keys)
     head = HeadPlan(
         name=f"{spec.name}/head",
-        bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, deployment.front.insecure),
+        bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
         node=node,
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
+        keys=front.keys,
     )
     return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (node,))
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
+    own_key = _checked_keys(spec.keys)
+    calls_with_keys = any(executor.server_key for executor in spec.executors)
+    if calls_with_keys and not spec.keys:
+        key_files.load(key_files.default_folder())
     return GatewayPlan(
         name=GATEWAY,
-        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, spec.insecure),
+        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
         topology=spec.topology(),
-        nodes=tuple(_node(executor) for executor in spec.executors),
+        nodes=tuple(_node(executor, own_key, spec.insecure) for executor in spec.executors),
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
+        keys=spec.keys,
+        identity=spec.keys or (key_files.default_folder() if calls_with_keys else ""),
     )
 
 
@@ -235,10 +259,10 @@ def _worker(
     )
 
 
-def _node(spec: ExecutorSpec) -> NodePlan:
+def _node(spec: ExecutorSpec, own_key: str, insecure: bool) -> NodePlan:
     return NodePlan(
         name=spec.name,
-        replicas=tuple(_ways(spec)),
+        replicas=tuple(_ways(spec, own_key, insecure)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
         idempotent=spec.idempotent,
@@ -246,13 +270,17 @@ def _node(spec: ExecutorSpec) -> NodePlan:
     )
 
 
-def _ways(spec: ExecutorSpec) -> Iterator[ReplicaPlan]:
+def _ways(spec: ExecutorSpec, own_key: str, insecure: bool) -> Iterator[ReplicaPlan]:
     """The ways to `spec`: the addresses of an external Executor, or the replicas of each shard."""
-    for replica, address in enumerate(spec.addresses):
-        yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}")
+    server_keys = spec.server_key
+    if isinstance(server_keys, str):
+        server_keys = (server_keys,) * len(spec.addresses)
+    for replica, (address, server_key) in enumerate(zip(spec.addresses, server_keys)):
+        _check_way(spec.name, address, server_key, insecure)
+        yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}", server_key=server_key)
     for shard in range(0 if spec.external else spec.shards):
         for link in _links(spec, shard):
-            yield ReplicaPlan(link, None, shard)
+            yield ReplicaPlan(link, None, shard, own_key)
 
 
 def _sharding(spec: ExecutorSpec) -> ShardingPlan | None:
@@ -294,12 +322,31 @@ def _host(spec: ExecutorSpec) -> str:
     return spec.host if isinstance(spec.host, str) else spec.host[0]
 
 
-def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
+def _checked_keys(folder: str) -> str:
+    """Our own public key, where there is a folder of keys. Raises ConfigError where they cannot be used."""
+    if not folder:
+        return ""
+    own = key_files.load(folder).public
+    for fault in key_files.read_allowed(folder).faults:
+        raise ConfigError(fault)
+    return own
+
+
+def _check_way(name: str, address: str, server_key: str, insecure: bool) -> None:
+    host = split_host(address)[0]
+    if not (server_key or insecure or is_loopback(host)):
+        raise ConfigError(
+            f"{name}: {address} is not on this host, and without keys anybody on the way could read, and be it; give "
+            "server_key (what its public.key holds, see `zflow keygen`), or say insecure=True (--insecure)"
+        )
+
+
+def _bind(spec: ExecutorSpec, flow: FlowSpec) -> str | None:
     """Where its processes bind: a private ipc path unless a port was asked for."""
     host = _host(spec)
     if spec.port_in is not None:
-        return _tcp_address(host, spec.port_in, spec.name, insecure)
-    if not _is_loopback(host):
+        return _tcp_address(host, spec.port_in, spec.name, is_safe=flow.insecure or bool(flow.keys))
+    if not is_loopback(host):
         raise ConfigError(
             f"{spec.name}: host {host!r} without port_in says nothing; give the port that it shall bind, or port_in "
             "and external=True for an Executor that runs there already"
@@ -307,20 +354,17 @@ def _bind(spec: ExecutorSpec, insecure: bool) -> str | None:
     return None
 
 
-def _tcp_address(host: str, port: int, name: str, insecure: bool) -> str:
+def _tcp_address(host: str, port: int, name: str, *, is_safe: bool) -> str:
     """Raises ConfigError for an address that others can reach, unless that was said to be wanted."""
-    if not insecure and not _is_loopback(host):
+    if not is_safe and not is_loopback(host):
         found = "" if name == GATEWAY else "; an Executor that runs there already needs external=True"
         raise ConfigError(
             f"{name}: binding {host} would let everybody who can reach this host call it; bind a loopback address "
-            f"(127.0.0.1), or say insecure=True (--insecure){found}"
+            f"(127.0.0.1), give keys (`zflow keygen`, then keys=FOLDER, --keys or ZFLOW_KEYS), or say insecure=True "
+            f"(--insecure){found}"
         )
     host = "127.0.0.1" if host == "localhost" else host
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zflow.batching import checked_batching
+from zflow.config import keys as key_files
 from zflow.config.cores import CPUS, Cpus
 from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
 from zflow.config.kinds import (
@@ -55,7 +56,9 @@ _BATCHING = Kind("/ENDPOINT|METHOD=JSON", lambda value: checked_batching(value, 
 _MODULES = Kind("FILE|MODULE", lambda value: checked_modules(value, Folder.current(), _HERE), str, many=True)
 _WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping)
 _LATE = one_of(FAIL, SKIP)
+_SERVER_KEY = Kind("KEY", lambda value: _checked_server_keys(value), str)
 _FOLDER = Kind("FOLDER", lambda value: TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value), str)
+_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,12 @@ class ExecutorSpec:
         PORT,
         None,
         "port to bind (0: the system chooses; default: no port, only this Flow); of an external one, its own",
+    )
+    server_key: str | tuple[str, ...] = option(
+        _SERVER_KEY,
+        "",
+        "of an external Executor: the public key by which it is known, or one for each of its hosts",
+        surfaces=IN_FLOWS,
     )
     external: bool = option(FLAG, False, "it runs already: connect, never start or stop it", surfaces=IN_FLOWS)
     replicas: int = option(whole(1, 1024), 1, "how many processes serve it, or each of its shards")
@@ -213,6 +222,17 @@ def _checked_condition(value: Any) -> dict[str, Any]:
     return decode_map(encode_condition(mapping(value)))
 
 
+def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(key_files.checked_key(item) for item in value)
+    return key_files.checked_key(value) if value else ""
+
+
+def _whole_path(folder: str) -> str:
+    """For processes that may run elsewhere."""
+    return os.path.abspath(os.path.expanduser(folder)) if folder else ""
+
+
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
     *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method"),
@@ -224,6 +244,11 @@ def _check_addresses(spec: ExecutorSpec, place: Place) -> None:
     """What only makes sense for an external Executor, and what makes none."""
     hosts = (spec.host,) if isinstance(spec.host, str) else spec.host
     ports = [split_host(host)[1] for host in hosts]
+    if not spec.external and spec.server_key:
+        raise place.down("server_key").fault("it is for external=True; the Executors of this Flow have the Flow's keys")
+    if isinstance(spec.server_key, tuple) and len(spec.server_key) != len(hosts):
+        told = f"{len(spec.server_key)} keys for {len(hosts)} hosts; give one for all, or one for each"
+        raise place.down("server_key").fault(told)
     if not spec.external:
         if len(hosts) > 1 or ports[0] is not None:
             told = "several hosts, or a host with a port, are for external=True"
@@ -270,7 +295,13 @@ class FlowSpec:
     prefetch: int = option(
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
     )
-    insecure: bool = option(FLAG, False, "bind an address other than loopback without keys")
+    keys: str = option(
+        _KEYS,
+        "",
+        "folder of keys, as `zflow keygen` makes it: only who is on its list may call, and it is who we are to others",
+        variable="ZFLOW_KEYS",
+    )
+    insecure: bool = option(FLAG, False, "bind, or connect to, an address other than loopback without keys")
     description: str = option(TEXT, "", "what it is for")
     executors: tuple[ExecutorSpec, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from zflow.config import keys
 from zflow.config.plan import NodePlan
 from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
@@ -33,9 +34,13 @@ def gateway_role(
     *,
     name: str = "gateway",
     bind: str = "",
+    has_keys: bool = False,
     on_floating_failure: Callable[[str, Message], None] | None = None,
 ) -> Gateway:
-    """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks."""
+    """A gateway over `nodes`; `bind` is the address of its front door, empty for one that only its own process asks.
+
+    has_keys: whether callers have to have keys.
+    """
     names = [node.name for node in nodes]
     heads = {node.name: head_role(node, names) for node in nodes}
     return Gateway(
@@ -44,12 +49,12 @@ def gateway_role(
         new_id=new_id,
         name=name,
         boot=new_id(),
-        new_nonce=_nonces(bind),
+        new_nonce=_nonces(bind, has_keys),
         on_floating_failure=on_floating_failure,
     )
 
 
-def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "") -> HeadPeer:
+def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "", has_keys: bool = False) -> HeadPeer:
     """The head of `node` as a peer of its own; `bind` is as for a gateway."""
     workers = [replica.link for replica in node.replicas]
     return HeadPeer(
@@ -58,7 +63,7 @@ def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "") -> HeadPee
         described_by=workers,
         new_id=new_id,
         boot=new_id(),
-        new_nonce=_nonces(bind),
+        new_nonce=_nonces(bind, has_keys),
     )
 
 
@@ -99,7 +104,13 @@ def _shard_names(name: str, shards: int) -> list[str]:
 
 
 def worker_role(
-    name: str, executor: Executor, *, bind: str, idempotent: bool = False, max_concurrency: int = 1
+    name: str,
+    executor: Executor,
+    *,
+    bind: str,
+    has_keys: bool = False,
+    idempotent: bool = False,
+    max_concurrency: int = 1,
 ) -> Worker:
     """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
 
@@ -116,7 +127,7 @@ def worker_role(
         name,
         boot=new_id(),
         credit=max(_credit(answered), max_concurrency if is_asynchronous else 0),
-        new_nonce=_nonces(bind),
+        new_nonce=_nonces(bind, has_keys),
         idempotent=repeatable,
         is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
         concurrency=max_concurrency,
@@ -135,6 +146,16 @@ def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
     return Directory(
         {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
     )
+
+
+def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> None:
+    """Tell `directory` by which keys the replicas of `nodes` are known. identity: the folder of ours; empty for none.
+
+    Raises ConfigError for keys that cannot be used.
+    """
+    if identity:
+        known = {replica.link: replica.server_key for node in nodes for replica in node.replicas if replica.server_key}
+        directory.trust(keys.load(identity), known)
 
 
 def _batching(endpoints: Mapping[str, Endpoint]) -> Batching[Any] | None:
@@ -163,6 +184,7 @@ def _credit(endpoints: Mapping[str, Endpoint]) -> int:
     return min(most, max(least, 2 * max(sizes))) if sizes else CREDIT
 
 
-def _nonces(bind: str) -> Callable[[], bytes] | None:
-    """Any web page can post bytes to a loopback tcp port; nobody else can reach a socket file in a 0700 directory."""
-    return new_id if is_tcp(bind) else None
+def _nonces(bind: str, has_keys: bool) -> Callable[[], bytes] | None:
+    """Any web page can post bytes to a loopback tcp port; but none to one that demands keys, and nobody else can reach
+    a socket file in a 0700 directory."""
+    return new_id if is_tcp(bind) and not has_keys else None

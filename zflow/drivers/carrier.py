@@ -18,16 +18,17 @@ from typing import Any
 import zmq
 
 from zflow.drivers import sockets
+from zflow.drivers.authenticator import Authenticator
 from zflow.drivers.directory import Directory
 from zflow.drivers.waiting import Waiting, descriptor_of
+from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Role, Steps, group_of
+from zflow.roles import admission
+from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Refusal, Role, Steps, group_of
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
 
-_BACKOFF_FIRST = 0.01
-_BACKOFF_LAST = 1.0
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
 _DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
@@ -35,20 +36,8 @@ _FAREWELL_MS = 200
 _MAY_COME = 1024  # ways out that may come while it runs
 
 
-class _WayOut:
-    """A way out by name: its socket and monitor while there is a connection, when to dial again while there is none."""
-
-    __slots__ = ("link", "address", "socket", "monitor", "over_tcp", "heard", "failures", "dial_at")
-
-    def __init__(self, link: str) -> None:
-        self.link = link
-        self.address = ""
-        self.socket: zmq.Socket[bytes] | None = None
-        self.monitor: zmq.Socket[bytes] | None = None
-        self.over_tcp = False
-        self.heard = False
-        self.failures = 0
-        self.dial_at = 0.0
+def _say_nothing(told: str) -> None:
+    """Nobody wants to know."""
 
 
 class Carrier:
@@ -56,9 +45,20 @@ class Carrier:
 
     asked: REQUESTs for the link "executor", to be run and answered by whoever owns the carrier. answered: outcomes
     for the link "application".
+
+    keys: the folder of the keys that callers at `bind` must have; empty for none. report: tells people of those who
+    were not let in.
     """
 
-    def __init__(self, role: Role, directory: Directory, *, bind: str | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        directory: Directory,
+        *,
+        bind: str | None = None,
+        keys: str = "",
+        report: Callable[[str], None] = _say_nothing,
+    ) -> None:
         self.role = role
         self.asked: deque[Message] = deque()
         self.answered: deque[Message] = deque()
@@ -80,13 +80,17 @@ class Carrier:
         self._readers: dict[Any, Callable[[], None]] = {}
         self._front: zmq.Socket[bytes] | None = None
         self._front_over_tcp = False
-        self._ways_out = {link: _WayOut(link) for link in role.ways_out()}
+        self._authenticator: Authenticator | None = None
+        self._ways_out = {link: WayOut(link) for link in role.ways_out()}
         self._undialled = list(self._ways_out.values())
         self._has_leaving = False
         try:
             if bind is not None:
-                self._front, self.address = sockets.bind(self._context, bind)
                 self._front_over_tcp = sockets.is_tcp(bind)
+                if keys and self._front_over_tcp:
+                    self._bind_with_keys(bind, keys, report)
+                else:
+                    self._front, self.address = sockets.bind(self._context, bind)
                 self._watch(self._front, self._read_front)
         except BaseException:
             self.close()
@@ -184,15 +188,20 @@ class Carrier:
         if self._front is not None:
             self._front.setsockopt(zmq.LINGER, linger_ms)
             self._unwatch(self._front)
+            if self._authenticator is not None:
+                self._front.disable_monitor()
             self._front.close()
             self._front = None
+        if self._authenticator is not None:
+            self._authenticator.close()
+            self._authenticator = None
         self._readers.clear()
         self._waiting.close()
         self._context.term()
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    def _send_out(self, way_out: _WayOut, message: Message) -> None:
+    def _send_out(self, way_out: WayOut, message: Message) -> None:
         if way_out.socket is None:
             return  # lost a moment ago; the role has been told and has drawn its conclusions
         self._touched.add(way_out.socket)
@@ -217,6 +226,9 @@ class Carrier:
         front = self._front
         assert front is not None
         self._touched.add(front)
+        authenticator = self._authenticator
+        if authenticator is not None:
+            authenticator.refresh()
         for _ in range(_BURST):
             frames = sockets.receive(front)
             try:
@@ -224,11 +236,15 @@ class Carrier:
             except (IndexError, ValueError):
                 self.dropped += 1  # no envelope: not one of ours
             else:
-                self._deliver(tuple([frame.bytes for frame in frames[:at]]), frames[at + 1 :])
+                route = tuple([frame.bytes for frame in frames[:at]])
+                if authenticator is None:
+                    self._deliver(route, frames[at + 1 :])
+                else:
+                    self._deliver_if_allowed(authenticator, frames[0], route, frames[at + 1 :])
             if not self._may_go_on(self._front, front):
                 return
 
-    def _read_way_out(self, way_out: _WayOut) -> None:
+    def _read_way_out(self, way_out: WayOut) -> None:
         socket = way_out.socket
         assert socket is not None
         self._touched.add(socket)
@@ -237,8 +253,7 @@ class Carrier:
             if len(frames[0]):
                 self.dropped += 1
             else:
-                way_out.heard = True
-                way_out.failures = 0
+                way_out.has_heard()
                 self._deliver(way_out.link, frames[1:])
             if not self._may_go_on(way_out.socket, socket):
                 return
@@ -257,11 +272,40 @@ class Carrier:
         else:
             self.carry(self.role.receive(link, message, clock()))
 
+    def _deliver_if_allowed(
+        self, authenticator: Authenticator, first: Any, route: tuple[bytes, ...], frames: list[Any]
+    ) -> None:
+        """first: a frame as it came in, which tells whose the message is."""
+        entry = authenticator.entry_of(first)
+        if frames:
+            frames[0] = frames[0].bytes
+        try:
+            message = decode(frames)
+        except (ProtocolError, UnsupportedRequest) as error:
+            if entry is None:
+                self.dropped += 1
+            else:
+                self._malformed(route, error)
+            return
+        if admission.is_heard(entry, message):
+            authenticator.note(first, message)
+            self.carry(self.role.receive(route, message, clock()))
+            return
+        self.dropped += 1
+        answer = admission.turn_away(entry, message, self.address)
+        if answer is not None:
+            self._send_back(route, answer)
+
     def _malformed(self, link: Link, error: RemoteError) -> None:
         self.dropped += 1
         self.carry(self.role.malformed(link, error, clock()))
 
     # -- connections -------------------------------------------------------------------------------------------------
+
+    def _bind_with_keys(self, bind: str, keys: str, report: Callable[[str], None]) -> None:
+        self._authenticator = Authenticator(self._context, keys, report)  # first: nobody comes in unasked
+        self._front, self.address = sockets.bind(self._context, bind, self._authenticator.identity)
+        self._authenticator.watch(sockets.watch_callers(self._context, self._front))
 
     def _dial_due(self, now: float) -> None:
         waiting, self._undialled = self._undialled, []
@@ -269,7 +313,7 @@ class Carrier:
             if way_out.dial_at > now or not self._dial(way_out, now):
                 self._undialled.append(way_out)
 
-    def _dial(self, way_out: _WayOut, now: float) -> bool:
+    def _dial(self, way_out: WayOut, now: float) -> bool:
         address = self._directory.get(way_out.link)
         if address is None:
             way_out.dial_at = now + _LOOK_AGAIN
@@ -277,10 +321,11 @@ class Carrier:
         way_out.address = address
         way_out.over_tcp = sockets.is_tcp(address)
         way_out.heard = False
+        way_out.curve = self._directory.curve(way_out.link) if way_out.over_tcp else None
         try:
-            way_out.socket, way_out.monitor = sockets.dial(self._context, address)
+            way_out.socket, way_out.monitor = sockets.dial(self._context, address, way_out.curve)
         except ConfigError as error:
-            way_out.dial_at = now + _BACKOFF_LAST
+            way_out.dial_at = now + LONGEST_PAUSE
             self.carry(self.role.lost(way_out.link, str(error), now))
             return False
         self._watch(way_out.socket, lambda: self._read_way_out(way_out))
@@ -288,26 +333,27 @@ class Carrier:
         self.carry(self.role.opened(way_out.link, now))
         return True
 
-    def _connection_ended(self, way_out: _WayOut) -> None:
+    def _connection_ended(self, way_out: WayOut) -> None:
         if way_out.monitor is None:
             return
         self._touched.add(way_out.monitor)
-        reason = sockets.read_monitor(way_out.monitor)
+        reason = sockets.read_monitor(way_out.monitor, way_out.curve)
+        if way_out.is_suspicious_of(reason):
+            reason = sockets.explain(way_out.address, way_out.curve) or reason
         socket = way_out.socket
         while socket is not None and way_out.socket is socket and sockets.has_input(socket):
             self._read_way_out(way_out)  # answers that had arrived before the end
         if way_out.socket is socket:
             self._lose(way_out, reason)
 
-    def _lose(self, way_out: _WayOut, reason: str) -> None:
+    def _lose(self, way_out: WayOut, reason: str) -> None:
         self._hang_up(way_out)
         now = clock()
-        pause = min(_BACKOFF_LAST, _BACKOFF_FIRST * 2 ** min(way_out.failures, 10))
-        way_out.failures += 1
-        way_out.dial_at = now + pause * random.random()
+        way_out.dial_at = now + way_out.pause_after(reason) * random.random()
         self._undialled.append(way_out)
         where = "" if way_out.address == way_out.link else f"{way_out.address}: "
-        self.carry(self.role.lost(way_out.link, where + reason, now))
+        told = where + reason
+        self.carry(self.role.lost(way_out.link, Refusal(told) if isinstance(reason, Refusal) else told, now))
         self._directory.lost(way_out.link)
 
     def _look_up(self) -> None:
@@ -319,7 +365,7 @@ class Carrier:
             address = self._directory.get(way_out.link)
             if way_out.socket is None:
                 way_out.dial_at = way_out.dial_at if address is None else 0.0
-                way_out.failures = 0
+                way_out.failures = way_out.suspect = 0
             elif address is not None and address != way_out.address:
                 self._lose(way_out, "it was replaced")
 
@@ -339,7 +385,7 @@ class Carrier:
         """Keep the ways out that the role has now."""
         for link in self.role.ways_out():
             if link not in self._ways_out:
-                self._ways_out[link] = way_out = _WayOut(link)
+                self._ways_out[link] = way_out = WayOut(link)
                 self._undialled.append(way_out)
         self._has_leaving = True
 
@@ -356,13 +402,13 @@ class Carrier:
         groups = self._seen_replicas.keys()
         self._has_leaving = any(link not in replicas and group_of(link) in groups for link in self._ways_out)
 
-    def _say_goodbye(self, way_out: _WayOut, linger_ms: int) -> None:
+    def _say_goodbye(self, way_out: WayOut, linger_ms: int) -> None:
         if way_out.socket is not None and way_out.heard:
             way_out.socket.setsockopt(zmq.LINGER, max(linger_ms, _FAREWELL_MS))
             self._send_out(way_out, Message(Kind.DRAINED))
         self._hang_up(way_out)
 
-    def _hang_up(self, way_out: _WayOut) -> None:
+    def _hang_up(self, way_out: WayOut) -> None:
         socket, monitor = way_out.socket, way_out.monitor
         way_out.socket = way_out.monitor = None
         if socket is not None and monitor is not None:

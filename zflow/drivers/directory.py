@@ -1,4 +1,4 @@
-"""Which replicas each group has now, and where the peer at the end of each link is.
+"""Which replicas each group has now, where the peer at the end of each link is, and by which key it is known.
 
 The supervisor writes: a process reported its address, or died; replicas came or went. So does the resolver of names.
 Drivers read when they open a connection. `version` grows with every change, so that a driver can see at the price of
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+
+from zflow.config.keys import Identity
+from zflow.drivers.sockets import Curve
 
 
 class Directory:
@@ -26,6 +29,8 @@ class Directory:
         self._lock = threading.Lock()
         self._on_change: list[Callable[[], None]] = []
         self._on_loss: list[Callable[[str], None]] = []
+        self._identity: Identity | None = None
+        self._server_keys: dict[str, str] = {}
 
     def set(self, link: str, address: str) -> None:
         """The peer of `link` answers at `address` from now on."""
@@ -45,6 +50,16 @@ class Directory:
     def get(self, link: str) -> str | None:
         """The address of `link`'s peer, None while it has none."""
         return self._addresses.get(link)
+
+    def trust(self, identity: Identity, server_keys: Mapping[str, str]) -> None:
+        """We are `identity`, and the peers of these links have to prove that they have these public keys."""
+        self._identity = identity
+        self._server_keys.update(server_keys)
+
+    def curve(self, link: str) -> Curve | None:
+        """How the connection of `link` is secured; None where it is not."""
+        server_key = self._server_keys.get(link)
+        return Curve(self._identity, server_key) if server_key and self._identity is not None else None
 
     def all(self) -> dict[str, str]:
         """Every known address."""

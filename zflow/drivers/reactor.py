@@ -44,7 +44,8 @@ class Reactor:
     """`role` behind a bound socket. executor: what runs the REQUESTs for the local link "executor", on this thread.
 
     bind: ``ipc://path`` or ``tcp://host:port`` (port 0: the kernel chooses; `address` tells). Raises PortInUse.
-    grace: seconds that `run` may take to drain after `stop`.
+    grace: seconds that `run` may take to drain after `stop`. keys, report: as for the Carrier. Raises ConfigError for
+    keys that cannot be used.
     """
 
     def __init__(
@@ -55,9 +56,12 @@ class Reactor:
         directory: Directory | None = None,
         executor: LocalEnd | None = None,
         grace: float = 25.0,
+        keys: str = "",
+        report: Callable[[str], None] | None = None,
     ) -> None:
         directory = directory or Directory()
-        self._carrier = Carrier(role, directory, bind=bind)
+        reporting = {} if report is None else {"report": report}
+        self._carrier = Carrier(role, directory, bind=bind, keys=keys, **reporting)
         self._role = role
         self._executor = executor
         self._grace = grace

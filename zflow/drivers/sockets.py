@@ -15,13 +15,16 @@ import os
 import re
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
 import zmq.backend
 
+from zflow.config.keys import Identity
+from zflow.drivers.greeting import CURVE, NULL, mechanism_of
 from zflow.drivers.port_holder import holder_of
 from zflow.errors import ConfigError, PortInUse
+from zflow.roles.contract import Refusal
 from zflow.wire.frames import MAX_FRAME, MAX_FRAMES, MAX_REQUEST, Buffer, cut
 
 _send: Any = zmq.backend.Socket.send
@@ -45,8 +48,19 @@ _ENVELOPE = 9  # routing ids, of which a message may have eight, and the empty f
 _monitors = count()
 
 
-def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Socket[bytes], str]:
+class Curve(NamedTuple):
+    """How a connection is secured: who we are, and by which public key the peer must prove who it is."""
+
+    identity: Identity
+    server_key: str
+
+
+def bind(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, identity: Identity | None = None
+) -> tuple[zmq.Socket[bytes], str]:
     """A ROUTER bound to `address`, and the address really bound (the kernel chooses for port 0).
+
+    identity: to be proven to callers, who have to prove theirs; an Authenticator must be there already.
 
     Raises PortInUse with the port and its holder, ConfigError for an address that cannot be bound.
     """
@@ -56,6 +70,8 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Soc
     except zmq.ZMQError as error:
         raise _bind_error(address, error) from None
     try:
+        if identity is not None:
+            _require_keys(socket, identity)
         return socket, bind_also(socket, address)
     except ConfigError:
         socket.close(0)
@@ -83,27 +99,42 @@ def bind_also(socket: zmq.Socket[bytes], address: str) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-def dial(context: zmq.Context[zmq.Socket[bytes]], address: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+def dial(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, curve: Curve | None = None
+) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
     """A DEALER that connects to `address` once, and the socket that tells how its connection fares."""
     check_address(address)
     watched = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED | _HANDSHAKE_FAILED
-    name = f"inproc://monitor-{next(_monitors)}"  # pyzmq's own name is the descriptor's number, which may recur
     opened: list[zmq.Socket[bytes]] = []
     try:
         opened.append(socket := context.socket(zmq.DEALER))
         _set_common(socket, address)
         socket.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
         socket.setsockopt(zmq.CONNECT_TIMEOUT, _HANDSHAKE_MS)  # the kernel alone would try for two minutes
-        socket.monitor(name, watched)
-        opened.append(monitor := context.socket(zmq.PAIR))
-        monitor.setsockopt(zmq.LINGER, 0)
-        monitor.connect(name)
+        if curve is not None:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key.encode())
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.identity.public.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, curve.identity.secret.encode())
+        opened.append(monitor := _monitor(context, socket, watched))
         socket.connect(address)
     except zmq.ZMQError as error:
         for each in opened:
             each.close(0)
         raise ConfigError(f"cannot connect to {address}: {_reason(error)}") from None
     return socket, monitor
+
+
+def watch_callers(context: zmq.Context[Any], front: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """The socket that tells who connects to `front` and who leaves."""
+    return _monitor(context, front, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+
+
+def new_identity() -> Identity:
+    """A new key pair. A public key begins with a letter or a digit, so that no command takes it for an option."""
+    while True:
+        public, secret = (key.decode("ascii") for key in zmq.curve_keypair())
+        if public[0].isalnum():
+            return Identity(public, secret)
 
 
 def send(socket: zmq.Socket[bytes], route: Sequence[bytes], frames: Sequence[Buffer], over_tcp: bool) -> None:
@@ -137,18 +168,39 @@ def has_input(socket: zmq.Socket[bytes]) -> bool:
     return bool(_get(socket, _EVENTS) & POLLIN)
 
 
-def read_monitor(monitor: zmq.Socket[bytes]) -> str:
-    """What happened to the connection, in words. Every event that is watched means that it is over."""
+def read_monitor(monitor: zmq.Socket[bytes], curve: Curve | None = None) -> str:
+    """What happened to the connection, in words. Every event that is watched means that it is over.
+
+    A Refusal where it is keys that do not fit, a Suspicion where it may be: see there.
+    """
     described = monitor.recv_multipart(zmq.NOBLOCK)
     event = int.from_bytes(described[0][:2], "little")
     value = int.from_bytes(described[0][2:6], "little")
     if event == zmq.EVENT_DISCONNECTED:
         return "the connection broke"
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return Refusal(_NOT_LISTED) if value == _ZAP_REFUSED else "it lets nobody in just now: too many connections"
+    if value == _MECHANISM_MISMATCH and event & _HANDSHAKE_FAILED:
+        return Refusal(_NEEDS_KEYS if curve is None else _HAS_NO_KEYS)
+    if event & _HANDSHAKE_FAILED and value in (errno.EPIPE, errno.ECONNRESET):
+        return Suspicion(_CLOSED if curve is None else _WRONG_SERVER)
     if event & _HANDSHAKE_FAILED:
         return f"the handshake failed ({value}); is it a zflow peer, and are keys needed?"
     if event == zmq.EVENT_CONNECT_RETRIED:  # no socket was closed before, so there was none
         return "no such host is known here, or there is no way to it"
     return "nobody listens there"
+
+
+class Suspicion(str):
+    """The peer closed the connection in its first moment: keys do not fit, or it died, or it is a proxy of nobody."""
+
+
+def explain(address: str, curve: Curve | None) -> Refusal | None:
+    """Why the peer closes connections in their first moment, where that is for want of keys."""
+    mechanism = mechanism_of(address)
+    if curve is None:
+        return Refusal(_NEEDS_KEYS) if mechanism == CURVE else None
+    return {NULL: Refusal(_HAS_NO_KEYS), CURVE: Refusal(_WRONG_SERVER)}.get(mechanism)
 
 
 def is_tcp(address: str) -> bool:
@@ -166,6 +218,37 @@ def check_address(address: str) -> None:
 _HANDSHAKE_FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+
+
+_ZAP_REFUSED = 400
+_MECHANISM_MISMATCH = 0x11000002  # ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+_NOT_LISTED = (
+    "it does not let us in: our key is not on its list; there: zflow keys allow NAME KEY, where KEY is what "
+    "public.key holds here"
+)
+_NEEDS_KEYS = "it needs keys, and we have used none; give server_key, which is what its public.key holds, and keys"
+_HAS_NO_KEYS = "it has no keys, so that anybody could be it; start it with keys, or leave server_key out here"
+_CLOSED = "the handshake failed, for it was closed at once; is it a zflow peer, and are keys needed?"
+_WRONG_SERVER = (
+    "it did not prove that it has the key that we expect of it; compare server_key with what its public.key holds"
+)
+
+
+def _require_keys(socket: zmq.Socket[bytes], identity: Identity) -> None:
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, identity.secret.encode())
+    socket.setsockopt(zmq.ZAP_DOMAIN, b"zflow")
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an Authenticator nobody comes in, instead of everybody
+
+
+def _monitor(context: zmq.Context[Any], socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+    name = f"inproc://monitor-{next(_monitors)}"  # pyzmq's own name is the descriptor's number, which may recur
+    socket.monitor(name, events)
+    monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+    monitor.setsockopt(zmq.LINGER, 0)
+    monitor.setsockopt(zmq.RCVHWM, 0)  # a full one would stop libzmq's own thread
+    monitor.connect(name)
+    return monitor
 
 
 def _set_common(socket: zmq.Socket[bytes], address: str) -> None:

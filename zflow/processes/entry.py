@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
-from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, worker_role
+from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
@@ -130,13 +130,23 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     if isinstance(plan, WorkerPlan):
         reactor = _make_worker(plan, bind, lifeline, log)
     elif isinstance(plan, HeadPlan):
-        reactor = Reactor(head_peer_role(plan.node, name=plan.name, bind=bind), bind=bind, directory=directory)
+        head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
+        tell_of_strangers = partial(log.warning, "%s")
+        reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
+        trust(directory, plan.nodes, plan.identity)
         tell = partial(_tell_floating, log)
-        role = gateway_role(plan.topology, plan.nodes, name=plan.name, bind=bind, on_floating_failure=tell)
-        reactor = Reactor(role, bind=bind, directory=directory)
+        role = gateway_role(
+            plan.topology,
+            plan.nodes,
+            name=plan.name,
+            bind=bind,
+            has_keys=bool(plan.keys),
+            on_floating_failure=tell,
+        )
+        reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
 
@@ -151,10 +161,11 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
         plan.name,
         executor,
         bind=plan.bind or bind,  # a port may be bound later than a private path: strangers will come by it all the same
+        has_keys=bool(plan.keys),
         idempotent=plan.idempotent,
         max_concurrency=plan.max_concurrency,
     )
-    return Reactor(role, bind=bind, executor=user_code)
+    return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
 
 
 def _close(user_code: UserCode, executor: Executor) -> None:

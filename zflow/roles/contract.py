@@ -26,6 +26,10 @@ EXECUTOR = "executor"
 APPLICATION = "application"
 
 
+class Refusal(str):
+    """A reason for the loss of a connection that does not pass by itself: keys are missing, wrong or not allowed."""
+
+
 class Batch(Message):
     """Several REQUESTs that the local end "executor" shall run as one, or what it made of them: an outcome for each.
 

@@ -6,7 +6,8 @@ Five rules:
 2. Every request ends in exactly one outcome. What arrives later or twice is dropped and counted.
 3. A request that has certainly not started is sent again, elsewhere first. One that may have run is sent again only
    if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``.
-4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why.
+4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why; at once when
+   all of them have refused us, because keys do not change by waiting.
 5. Replicas come and go. One that is to go gets nothing more, and its connection is kept until it has answered.
 """
 
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
 from zflow.errors import (
+    AuthError,
     Cancelled,
     DeadlineExceeded,
     InvalidRequest,
@@ -26,45 +28,16 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles.balancing import least_outstanding
-from zflow.roles.contract import Link, Step, Steps, failure, group_of
+from zflow.roles.call import RETRIES, Call
+from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 PATIENCE = 3.0
-RETRIES = 2
 QUEUE_LIMIT = 10_000
 _BACKOFF = 0.05
-_RETRYABLE = (Unavailable.code, ResourceExhausted.code)  # no set: a foreign code may be something unhashable
-
-
-class _Call:
-    """A request on its way.
-
-    origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
-    request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
-    sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
-    given_up: whether it must not be sent again, because its caller has cancelled it or has got a part of the answer.
-    neighbour: the replica that has it; None while it waits here.
-    """
-
-    __slots__ = (
-        *("origin", "call_id", "request", "deadline", "sent"),
-        *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since"),
-    )
-
-    def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
-        self.origin: Link | None = origin
-        self.call_id = request.call_id
-        self.request: Message | None = request
-        self.deadline = deadline
-        self.sent = 0
-        self.may_have_run = False
-        self.given_up = False
-        self.avoid: tuple[str, ...] = ()
-        self.neighbour: Neighbour | None = None
-        self.waiting_since = now
 
 
 class Head:
@@ -100,10 +73,10 @@ class Head:
         self._timeout = timeout
         self._idempotent = idempotent
         self._chance = chance
-        self._calls: dict[bytes, _Call] = {}
-        self._queue: deque[_Call] = deque()
-        self._deadlines: Timers[_Call] = Timers()
-        self._delayed: Timers[_Call] = Timers()
+        self._calls: dict[bytes, Call] = {}
+        self._queue: deque[Call] = deque()
+        self._deadlines: Timers[Call] = Timers()
+        self._delayed: Timers[Call] = Timers()
         self._none_ready_since = 0.0
 
     @property
@@ -158,6 +131,8 @@ class Head:
         if neighbour.is_done_with:
             del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
+        if isinstance(reason, Refusal):
+            steps += self._refused()
         return steps + self._assign(now)
 
     def expire(self, now: float) -> Steps:
@@ -239,7 +214,7 @@ class Head:
             )
             return [(origin, failure(message.call_id, full, not_started=True))]
         deadline = self._deadline(message, now)
-        call = _Call(origin, message, deadline, now)
+        call = Call(origin, message, deadline, now)
         if self._idempotent:
             message.flags |= IDEMPOTENT
         self._calls[call.call_id] = call
@@ -270,9 +245,7 @@ class Head:
                 call.request.parts = ()
                 call.request.extra.pop("partial", None)  # nor is any further piece of the answer
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
-        self._forget(call)
-        gone = Cancelled(f"{self.name}: cancelled while it waited", node=self.node, maybe_executed=call.may_have_run)
-        return [(origin, failure(call_id, gone, not_started=not call.may_have_run))]
+        return self._end(call, Cancelled(f"{self.name}: cancelled while it waited", node=self.node))
 
     def _more(self, origin: Link, message: Message) -> Steps:
         """The caller takes further PARTIALs."""
@@ -308,7 +281,7 @@ class Head:
             steps.append(self._send(call, call.request, neighbour, now))
         return steps
 
-    def _send(self, call: _Call, request: Message, neighbour: Neighbour, now: float) -> Step:
+    def _send(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> Step:
         call.sent += 1
         call.neighbour = neighbour
         neighbour.calls[call.call_id] = call
@@ -320,14 +293,14 @@ class Head:
         return neighbour.link, request
 
     def _outcome(self, neighbour: Neighbour, message: Message, now: float) -> Steps:
-        call: _Call | None = neighbour.calls.pop(message.call_id, None)
+        call: Call | None = neighbour.calls.pop(message.call_id, None)
         if call is None:
             self.dropped += 1
             return []
         steps: Steps = []
         if call.origin is None or call.request is None:
             self._forget(call)
-        elif self._may_go_elsewhere(call, message):
+        elif call.may_go_elsewhere(message):
             self._wait(call, call.request, neighbour, now)
         else:
             if call.may_have_run and message.flags & NOT_STARTED:  # not this time, but an earlier one
@@ -338,21 +311,14 @@ class Head:
 
     def _partial(self, neighbour: Neighbour, message: Message) -> Steps:
         """A piece of the answer. From now on nobody else may answer: the caller would hear the beginning twice."""
-        call: _Call | None = neighbour.calls.get(message.call_id)
+        call: Call | None = neighbour.calls.get(message.call_id)
         if call is None or call.origin is None or call.request is None or not call.request.extra.get("partial"):
             self.dropped += 1
             return []
         call.given_up = True
         return [(call.origin, message)]
 
-    def _may_go_elsewhere(self, call: _Call, outcome: Message) -> bool:
-        if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or call.given_up:
-            return False
-        if outcome.extra.get("final"):  # the peer itself has waited and tried others
-            return False
-        return outcome.extra.get("code") in _RETRYABLE and call.sent <= RETRIES
-
-    def _outlive(self, call: _Call, neighbour: Neighbour, now: float) -> Steps:
+    def _outlive(self, call: Call, neighbour: Neighbour, now: float) -> Steps:
         """The replica that had `call` is gone with it."""
         request, origin = call.request, call.origin
         if request is None or origin is None:
@@ -371,7 +337,7 @@ class Head:
         )
         return [(origin, failure(call.call_id, lost))]
 
-    def _wait(self, call: _Call, request: Message, neighbour: Neighbour, now: float) -> None:
+    def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
         call.neighbour = None
         call.avoid = (neighbour.link,)
@@ -383,7 +349,7 @@ class Head:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def _too_late(self, call: _Call) -> Steps:
+    def _too_late(self, call: Call) -> Steps:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
@@ -413,13 +379,21 @@ class Head:
                 break
             else:
                 queue.popleft()
-                self._forget(call)
-                nobody = Unavailable(
-                    f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s",
-                    node=self.node,
-                    maybe_executed=call.may_have_run,
-                )
-                steps.append((call.origin, failure(call.call_id, nobody, not_started=not call.may_have_run)))
+                waited = f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s"
+                steps += self._end(call, Unavailable(waited, node=self.node))
+        return steps
+
+    def _refused(self) -> Steps:
+        """A replica does not let us in: if none does, who waits hears it now."""
+        neighbours = self._neighbours.values()
+        if not all(item.state != READY and isinstance(item.cause, Refusal) for item in neighbours):
+            return []
+        steps: Steps = []
+        causes = "; ".join(item.cause for item in neighbours)
+        while self._queue:
+            call = self._queue.popleft()
+            if call.request is not None:
+                steps += self._end(call, AuthError(f"{self.name}: {causes}", node=self.node))
         return steps
 
     def _is_served(self) -> bool:
@@ -437,11 +411,19 @@ class Head:
         self._queue = deque(call for call in self._queue if call.request is not None)
         return False
 
-    def _abandon(self, call: _Call, neighbour: Neighbour) -> Step:
+    def _abandon(self, call: Call, neighbour: Neighbour) -> Step:
         """Nobody waits for `call` any more; its place at the replica stays taken until the replica lets go of it."""
         call.origin = call.request = None
         return neighbour.link, Message(Kind.CANCEL, call.call_id)
 
-    def _forget(self, call: _Call) -> None:
+    def _end(self, call: Call, error: RemoteError) -> Steps:
+        """No replica has `call`, and none will get it any more."""
+        self._forget(call)
+        if call.origin is None:
+            return []
+        error.maybe_executed = call.may_have_run
+        return [(call.origin, failure(call.call_id, error, not_started=not call.may_have_run))]
+
+    def _forget(self, call: Call) -> None:
         call.request = None
         del self._calls[call.call_id]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zflow.errors import RemoteError
-from zflow.roles.contract import APPLICATION, Link, Steps
+from zflow.errors import AuthError, RemoteError
+from zflow.roles.contract import APPLICATION, Link, Refusal, Steps, failure
 from zflow.roles.liveness import Neighbour
 from zflow.wire.header import Kind, Message
 
 
 class Prober:
-    """The prober role. kind: PING or DESCRIBE; the STATUS or DESCRIPTION goes to the link "application".
+    """The prober role. kind: PING or DESCRIBE; the STATUS or DESCRIPTION goes to the link "application", or the
+    FAILURE that says why there is none.
 
     cause: why there is no answer yet, for people.
     """
@@ -36,7 +37,7 @@ class Prober:
             return [(link, proof)] if proof is not None else []
         if message.kind is Kind.READY and self._neighbour.accept(message):
             return [(link, self._question)]
-        if message.kind in (Kind.STATUS, Kind.DESCRIPTION) and message.call_id == self._question.call_id:
+        if message.kind in (Kind.STATUS, Kind.DESCRIPTION, Kind.FAILURE) and message.call_id == self._question.call_id:
             return [(APPLICATION, message)]
         return []
 
@@ -45,6 +46,9 @@ class Prober:
 
     def lost(self, link: Link, reason: str, now: float) -> Steps:
         self._neighbour.lose(reason)
+        if isinstance(reason, Refusal):
+            refused = AuthError(f"{self._neighbour.link}: {reason}", peer=self._neighbour.link)
+            return [(APPLICATION, failure(self._question.call_id, refused, not_started=True))]
         return []
 
     def malformed(self, link: Link, error: RemoteError, now: float) -> Steps:

@@ -24,8 +24,9 @@ from itertools import chain
 from typing import Any
 
 from zflow.errors import Cancelled, InvalidRequest, RemoteError, ResourceExhausted, Unavailable
+from zflow.roles.call import RETRIES
 from zflow.roles.contract import Link, Steps, failure
-from zflow.roles.head import RETRIES, Head
+from zflow.roles.head import Head
 from zflow.roles.liveness import GREETED, READY, Neighbour
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, excess
 from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message

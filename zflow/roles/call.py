@@ -1,0 +1,47 @@
+"""A request on its way through a head: who waits for it, who has it, and whether it may be sent again."""
+
+from __future__ import annotations
+
+from zflow.errors import ResourceExhausted, Unavailable
+from zflow.roles.contract import Link
+from zflow.roles.liveness import Neighbour
+from zflow.wire.header import NOT_STARTED, Kind, Message
+
+RETRIES = 2
+_RETRYABLE = (Unavailable.code, ResourceExhausted.code)  # no set: a foreign code may be something unhashable
+
+
+class Call:
+    """A request on its way.
+
+    origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
+    request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
+    sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
+    given_up: whether it must not be sent again, because its caller has cancelled it or has got a part of the answer.
+    neighbour: the replica that has it; None while it waits here.
+    """
+
+    __slots__ = (
+        *("origin", "call_id", "request", "deadline", "sent"),
+        *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since"),
+    )
+
+    def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
+        self.origin: Link | None = origin
+        self.call_id = request.call_id
+        self.request: Message | None = request
+        self.deadline = deadline
+        self.sent = 0
+        self.may_have_run = False
+        self.given_up = False
+        self.avoid: tuple[str, ...] = ()
+        self.neighbour: Neighbour | None = None
+        self.waiting_since = now
+
+    def may_go_elsewhere(self, outcome: Message) -> bool:
+        """Whether `outcome` is no reason to give up: it has not been started, and another replica may have room."""
+        if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or self.given_up:
+            return False
+        if outcome.extra.get("final"):  # the peer itself has waited and tried others
+            return False
+        return outcome.extra.get("code") in _RETRYABLE and self.sent <= RETRIES

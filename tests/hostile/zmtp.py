@@ -42,6 +42,24 @@ def ready(**properties: bytes) -> bytes:
     return command(b"READY", held)
 
 
+def of_version_1(frames: tuple[bytes, ...]) -> bytes:
+    """A message as ZMTP/1.0 has it: each frame behind its length, which counts the flags as well."""
+    flags = [b"\1"] * (len(frames) - 1) + [b"\0"]
+    return b"".join(bytes([len(item) + 1]) + flag + item for item, flag in zip(frames, flags, strict=True))
+
+
+def http_post(port: int, *messages: tuple[bytes, ...]) -> bytes:
+    """A POST as a browser would send it, its body aligned so that ZMTP/1.0 finds `messages` (of short frames) in it.
+
+    The walk goes over the text of the header: each byte where a frame should begin is taken for its length.
+    """
+    head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: text/plain\r\nContent-Length: 4000\r\n\r\n" % port
+    at = head[0] + 1
+    while at < len(head):
+        at += head[at] + 1
+    return head + b"\0" * (at - len(head)) + b"".join(map(of_version_1, messages))
+
+
 class Raw:
     """A plain connection to a port."""
 

@@ -103,11 +103,12 @@ def main() -> None:
 def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
+    behind a head.
     """
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
-    if not spec.is_one_process:
+    if not spec.is_one_process or spec.reload or spec.restart:
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 

@@ -5,7 +5,7 @@ A Flow that taps it (``Flow().add(host=..., port_in=..., external=True)``) sees 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from zflow.banner import ready_lines
 from zflow.config.deployment import DeploymentSpec, dump_deployment, load_deployment
 from zflow.config.options import Surface
 from zflow.config.places import Place
-from zflow.config.plan import Plan, plan_deployment
+from zflow.config.plan import Plan, WorkerPlan, plan_deployment
+from zflow.config.spec import ExecutorSpec
 from zflow.drivers.assembly import head_peer_role
 from zflow.drivers.directory import Directory
 from zflow.errors import ConfigError, nearest
@@ -46,6 +47,7 @@ class Deployment(Service):
 
     def __init__(self, spec: DeploymentSpec | None = None, /, **options: Any) -> None:
         self._spec = DeploymentSpec.from_options(**options) if spec is None else spec
+        self._node = ""
         executor, front = self._spec
         super().__init__(
             Log(self._spec.name, quiet=front.quiet, quiet_error=executor.quiet_error),
@@ -89,14 +91,18 @@ class Deployment(Service):
 
     @property
     def _name(self) -> str:
-        return self._plan().nodes[0].name
+        """What it is called while it is open, also when its class has become another one."""
+        return self._node or self._plan().nodes[0].name
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[DeploymentSpec, Plan]:
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[DeploymentSpec, Sequence[WorkerPlan]]:
         if node != self._name:
             raise ConfigError(f"there is no Executor {node!r:.80} in this Deployment: {nearest(node, [self._name])}")
         options = with_arguments(options, self._spec.executor.uses_with)
         spec = self._spec.override(Place(), Surface.PYTHON, **options)
-        return spec, plan_deployment(spec)
+        return spec, plan_deployment(spec, node).workers
+
+    def _served(self) -> dict[str, ExecutorSpec]:
+        return {self._name: self._spec.executor}
 
     # -- what a Service asks of it ------------------------------------------------------------------------------------
 
@@ -111,6 +117,7 @@ class Deployment(Service):
     def _way_in(self, plan: Plan, supervisor: Supervisor, directory: Directory) -> WayIn:
         """Posts of this process go to the workers without a detour: each lane is a head of its own."""
         [node] = plan.nodes
+        self._node = node.name
         return partial(head_peer_role, node), directory
 
     def _planned_port(self) -> int | None:

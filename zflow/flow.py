@@ -14,8 +14,8 @@ from zflow.banner import ready_lines
 from zflow.client import address_of, head_asking, way_to
 from zflow.config.definition import Definition
 from zflow.config.keys import load
-from zflow.config.plan import Plan, plan_flow
-from zflow.config.spec import FlowSpec
+from zflow.config.plan import Plan, WorkerPlan, plan_flow, plan_workers
+from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
 from zflow.drivers.assembly import gateway_role
 from zflow.drivers.directory import Directory
@@ -92,6 +92,8 @@ class Flow(Service):
         no_reduce: bool | None = None,
         quiet_error: bool | None = None,
         start_method: str | None = None,
+        reload: bool | None = None,
+        restart: bool | None = None,
         description: str | None = None,
         **aliases: Any,
     ) -> AnyFlow:
@@ -133,6 +135,9 @@ class Flow(Service):
 
         timeout_ready: milliseconds. The other options, their defaults and what they mean are listed by ``zflow executor
         --help``.
+
+        reload: renew its processes whenever one of the Python files that it is made of is saved; restart: whenever the
+        YAML file that `uses` names is. No request fails meanwhile, and what cannot start leaves in service what does.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
@@ -200,12 +205,15 @@ class Flow(Service):
         """
         return self._carry_out(lambda: self._update(name, uses_with))
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[FlowSpec, Plan]:
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[FlowSpec, Sequence[WorkerPlan]]:
         present = {executor.name: executor for executor in self._spec.executors}.get(node)
         if present is not None and present.external:
             raise ConfigError(f"{node} is external: it is scaled and updated where it was started, not by this Flow")
         spec = self._spec.change(node, **with_arguments(options, present.uses_with if present is not None else {}))
-        return spec, plan_flow(spec)
+        return spec, plan_workers(spec, node)
+
+    def _served(self) -> dict[str, ExecutorSpec]:
+        return {executor.name: executor for executor in self._spec.executors if not executor.external}
 
     # -- what a Service asks of it -----------------------------------------------------------------------------------
 

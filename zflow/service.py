@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting
-from zflow.config.plan import Plan
+from zflow.config.plan import Plan, WorkerPlan
+from zflow.config.spec import ExecutorSpec
 from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
@@ -20,7 +23,9 @@ from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
 from zflow.processes.watch import PULSE, Progress
+from zflow.renewing import Renewing, Subject, check_watched, forget_compiled, yaml_files
 from zflow.roles.contract import Role
+from zflow.watching import Watched, watchfiles
 
 AnyService = TypeVar("AnyService", bound="Service")
 WayIn = tuple[Callable[[], Role], Directory]
@@ -53,6 +58,7 @@ class Service(Asker):
         self._log = log
         self._quiet = quiet
         self._open: Running | None = None
+        self._renewing: Renewing | None = None
         self._changing = threading.Lock()
         self._sigterm = _Sigterm()
         self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
@@ -90,9 +96,13 @@ class Service(Asker):
     ) -> None:
         self._change(name, {"uses_with": uses_with} if uses_with else {}, renew=True, on_progress=on_progress)
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[Any, Plan]:
-        """The spec with other `options` of the Executor `node`, and its plan. Raises ConfigError."""
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[Any, Sequence[WorkerPlan]]:
+        """The spec with other `options` of the Executor `node`, and the processes of that. Raises ConfigError."""
         raise NotImplementedError
+
+    def _served(self) -> Mapping[str, ExecutorSpec]:
+        """The Executors whose processes are ours, by name."""
+        return {}
 
     def _carry_out(self, change: Callable[[], None]) -> Any:
         """Make a change that takes its time; an asynchronous one gives something to be awaited."""
@@ -109,6 +119,8 @@ class Service(Asker):
             if self._open is not None:
                 raise ConfigError(f"this {self._kind} is open already")
             plan = self._plan()
+            is_watched = self._is_watched()
+            began = time.time()
             directory = external_addresses(plan.nodes)
             trust(directory, plan.nodes, plan.identity)
             waiting = Waiting(quiet=self._quiet)
@@ -124,6 +136,8 @@ class Service(Asker):
                 supervisor.close()
                 raise
             self._open = Running(supervisor, lanes, desk)
+            if is_watched:
+                self._renewing = Renewing(self._subjects, self._log, began)
         self._tell_ready(supervisor.gateway_address)
         return self
 
@@ -131,9 +145,14 @@ class Service(Asker):
         """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
         with self._changing:
             is_open, self._open = self._open, None
+            renewing, self._renewing = self._renewing, None
         try:
+            if renewing is not None:
+                renewing.close()
             if is_open is not None:
                 _close(is_open, grace)
+            if renewing is not None:
+                renewing.join()
         finally:
             self._sigterm.end()
 
@@ -168,13 +187,21 @@ class Service(Asker):
         return int(self._open.supervisor.gateway_address.rpartition(":")[2])
 
     def _change(
-        self, node: str, options: Mapping[str, Any], *, renew: bool = False, on_progress: Progress | None = None
+        self,
+        node: str,
+        options: Mapping[str, Any],
+        *,
+        renew: bool = False,
+        waits: bool = True,
+        because: str = "",
+        on_progress: Progress | None = None,
     ) -> None:
         """Have `node` served by the processes that it has with other `options`; renew: all of them new ones.
 
-        No request fails: who comes is ready before it is asked, who leaves finishes what it has. on_progress: is told
-        the names of the processes that are awaited, and of those that have come. Raises ConfigError for options that
-        cannot be; StartError, and leaves the old ones in service, when a new one cannot start.
+        No request fails: who comes is ready before it is asked, who leaves finishes what it has. waits: until that is
+        done. because: what one of the old ones has to log. on_progress: is told the names of the processes that are
+        awaited, and of those that have come. Raises ConfigError for options that cannot be; StartError, and leaves the
+        old ones in service, when a new one cannot start.
         """
         waiting = Waiting("to be renewed" if renew else "to come or go", quiet=self._quiet)
         tell = on_progress or waiting.show
@@ -182,15 +209,46 @@ class Service(Asker):
             tell([node], [])
         try:
             self._opened()
-            spec, plan = self._changed(node, options)
-            workers = [worker for worker in plan.workers if worker.node == node]
+            spec, workers = self._changed(node, options)
             if renew and any(worker.keys and worker.bind for worker in workers):
                 raise ConfigError(f"{node} has a port of its own and keys: close the Flow and start it again instead")
-            self._opened().supervisor.change(node, workers, renew=renew, on_progress=tell)
+            self._opened().supervisor.change(node, workers, renew=renew, waits=waits, because=because, on_progress=tell)
             self._spec = spec
         finally:
             self._turning.release()
             waiting.clear()
+
+    # -- the development loop ------------------------------------------------------------------------------------------
+
+    def _is_watched(self) -> bool:
+        """Whether something is to be renewed when files change. Raises ConfigError where that cannot be."""
+        executors = self._served()
+        for name, spec in executors.items():
+            check_watched(name, spec)
+        is_watched = any(spec.reload or spec.restart for spec in executors.values())
+        return is_watched and watchfiles() is not None
+
+    def _subjects(self) -> Iterator[Subject]:
+        """What is renewed, and by changes of which files."""
+        is_open = self._open
+        if is_open is None:
+            return
+        for name, spec in self._served().items():
+            if spec.reload:
+                files, folders = is_open.supervisor.sources(name)
+                yield Subject(name, Watched(frozenset(files), frozenset(folders)), partial(self._reload, name))
+            if spec.restart:
+                yield Subject(name, Watched(yaml_files(spec)), partial(self._restart, name))
+
+    def _reload(self, node: str, paths: list[str], look: Progress) -> None:
+        forget_compiled(paths)
+        told = f"detected changes in: {paths}. Refreshing the Executor"
+        self._change(node, {}, renew=True, waits=False, because=told, on_progress=look)
+
+    def _restart(self, node: str, paths: list[str], look: Progress) -> None:
+        told = "change in Executor configuration YAML %s observed, restarting Executor deployment"
+        self._log.info(told, ", ".join(paths))
+        self._change(node, {}, renew=True, waits=False, on_progress=look)
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""

@@ -10,6 +10,7 @@ import pytest
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse
 from zflow.processes.hearing import Hearing
+from zflow.processes.logs import Log
 
 
 class Mouth:
@@ -41,7 +42,7 @@ class Loop:
 @pytest.fixture
 def room() -> tuple[Hearing, Directory, Mouth, Loop]:
     directory, mouth, loop = Directory(), Mouth(), Loop()
-    hearing = Hearing(mouth, directory)  # type: ignore[arg-type]
+    hearing = Hearing(mouth, directory, Log("a/rep-0"))  # type: ignore[arg-type]
     hearing.reactor = loop  # type: ignore[assignment]
     return hearing, directory, mouth, loop
 

@@ -34,6 +34,7 @@ from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
 from zflow.processes.socket_directory import remove_if_left
+from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
@@ -62,7 +63,7 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     _take_place(words)
     log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
     directory = Directory(words["addresses"], words["replicas"])
-    hearing = Hearing(channel, directory)
+    hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
     lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
     try:
@@ -76,7 +77,8 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
         code = _tell_failure(error, lifeline, channel)
     else:
         hearing.reactor = reactor
-        channel.send({"ready": reactor.address, "pid": os.getpid()})
+        made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
+        channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
         code = _serve(reactor, log)
     lifeline.end()
     lifeline.leave()

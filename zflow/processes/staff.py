@@ -51,6 +51,13 @@ class Staff:
     def begin(self, turnover: Turnover) -> None:
         turnover.begin(self, self._roster.serving(turnover.node))
 
+    def tell(self, node: str, text: str) -> bool:
+        """Have one of those that serve `node` log `text`. Returns whether there is one."""
+        present = [child for child in self._roster.serving(node) if child.channel is not None]
+        for child in present[:1]:
+            self._say(child, {"log": text})
+        return bool(present)
+
     def is_coming(self, child: Child) -> bool:
         """Whether it is started for the first time, and nobody counts on it yet."""
         return not child.is_member and child in self._turnovers

@@ -140,17 +140,30 @@ class Supervisor:
             self._thread.join()
             raise self._failure or StartError("it was closed while it started")
 
+    def sources(self, node: str) -> tuple[set[str], set[str]]:
+        """The files and the folders that the processes of `node` are made of, where their plan wants to know."""
+        told = [child.sources for child in self._children if child.node == node]
+        return {file for files, _ in told for file in files}, {folder for _, folders in told for folder in folders}
+
     def change(
-        self, node: str, workers: Sequence[WorkerPlan], *, renew: bool = False, on_progress: Progress | None = None
+        self,
+        node: str,
+        workers: Sequence[WorkerPlan],
+        *,
+        renew: bool = False,
+        waits: bool = True,
+        because: str = "",
+        on_progress: Progress | None = None,
     ) -> None:
         """Have `node` served by `workers`, and return when it is; renew: by new processes also where it is already.
 
-        Raises what kept one of them from starting (StartError with its traceback): see turnover.py for what is then.
+        waits: also until the old ones have ended. because: what one of the old ones has to log. Raises what kept one of
+        them from starting (StartError with its traceback): see turnover.py for what is then.
         """
         for line in lines_about(workers):
             self._log.info("%s", line)
-        turnover = Turnover(node, workers, renew=renew)
-        self._ask(lambda: self._begin(turnover))
+        turnover = Turnover(node, workers, renew=renew, waits=waits)
+        self._ask(lambda: self._begin(turnover, because))
         try:
             self._watch.until(lambda: turnover.is_over or not self.alive, turnover.progress, on_progress, PULSE)
         except BaseException:
@@ -186,8 +199,10 @@ class Supervisor:
         waiting = {child.node for child in self._children if child.state is not State.READY}
         return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
 
-    def _begin(self, turnover: Turnover) -> None:
+    def _begin(self, turnover: Turnover, because: str) -> None:
         if self._phase is Phase.SERVING:
+            if because and not self._staff.tell(turnover.node, because):
+                self._log.info("%s: %s", turnover.node, because)
             if turnover.renews:
                 self._births.renew(turnover.node)
             self._staff.begin(turnover)
@@ -258,6 +273,7 @@ class Supervisor:
         try:
             for words in channel.receive():
                 if "ready" in words:
+                    child.sources = words.get("sources", child.sources)
                     self._became_ready(child, words["ready"])
                 elif "failed" in words:
                     self._could_not_start(child, words)

@@ -46,16 +46,18 @@ class House(Protocol):
 
 
 class Turnover:
-    """`node` shall be served by the processes of `wanted`. renew: also where one of that name serves already.
+    """`node` shall be served by the processes of `wanted`. renew: also where one of that name serves already. waits:
+    for the end of those that were renewed; otherwise only for the ports that they leave.
 
     error: why it did not come to that. is_over: nothing is under way any more.
     """
 
-    def __init__(self, node: str, wanted: Sequence[WorkerPlan], *, renew: bool = False) -> None:
+    def __init__(self, node: str, wanted: Sequence[WorkerPlan], *, renew: bool = False, waits: bool = True) -> None:
         self.node = node
         self.error: Exception | None = None
         self.is_over = False
         self.renews = renew
+        self._waits = waits
         self._wanted = wanted
         self._to_come: deque[tuple[WorkerPlan, Child | None]] = deque()
         self._coming: dict[Child, Child | None] = {}  # newcomers, and whom they replace, until that one is gone
@@ -88,7 +90,7 @@ class Turnover:
     def became_ready(self, newcomer: Child) -> None:
         old = self._coming[newcomer]
         self._arrived.append(newcomer)
-        if old is None:
+        if old is None or not (self._waits or old.bind):
             del self._coming[newcomer]
         else:
             self._leaving.add(old)

@@ -139,7 +139,11 @@ def deployment(**words: Any) -> None:
     if uses is None or not is_file(uses) or not is_deployment(uses):
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given))
     del given["uses"]
-    _serve(load_deployment(Path(uses)).override(place, Surface.CLI, **given))
+    from zflow.deployment import Deployment
+
+    read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **given)  # noqa: E731
+    with Deployment._of(Path(uses), read) as opened:
+        opened.block()
 
 
 def _serve(spec: DeploymentSpec) -> None:
@@ -156,13 +160,13 @@ def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
     from zflow.flow import Flow
 
-    with Flow(_flow_spec(uses, words)) as opened:
+    with Flow._of(Path(uses), lambda: _flow_spec(uses, words)) as opened:
         opened.block()
 
 
 @main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
 @click.option("--uses", required=True, metavar="FILE", help="YAML file of a Flow whose Executors are all external")
-@spec_options(FlowSpec)
+@spec_options(FlowSpec, leave_out=("reload", "restart"))
 def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; every Executor of it must be external."""
     from zflow.config.plan import plan_gateway

@@ -5,7 +5,8 @@ A Flow that taps it (``Flow().add(host=..., port_in=..., external=True)``) sees 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from zflow.errors import ConfigError, nearest
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
 from zflow.service import Service, WayIn, with_arguments
+
+_LATER = ("name", "host", "port_in")  # settled when it opens
 
 
 class Deployment(Service):
@@ -56,15 +59,24 @@ class Deployment(Service):
 
     @classmethod
     def load_config(
-        cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Deployment:
         """The Deployment in a YAML file, in YAML text or in a dict, as `Flow.load_config` has a Flow."""
-        spec = load_deployment(source, context=context)
+        return cls._of(source, lambda: _overridden(load_deployment(source, context=context), options))
+
+    @classmethod
+    def _of(cls, source: str | Path | Mapping[str, Any], read: Callable[[], DeploymentSpec]) -> Deployment:
+        """The Deployment that `read` gives, and gives anew when `source`, if it is a file, has changed."""
+        spec = read()
         if spec.front.asyncio:
             from zflow.asynchronous import AsyncDeployment  # as in __new__
 
-            return AsyncDeployment(spec)
-        return Deployment(spec)
+            return AsyncDeployment(spec)._from(source, read)
+        return Deployment(spec)._from(source, read)
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Deployment of it."""
@@ -101,6 +113,23 @@ class Deployment(Service):
         spec = self._spec.override(Place(), Surface.PYTHON, **options)
         return spec, plan_deployment(spec, node).workers
 
+    @property
+    def _follows(self) -> bool:
+        return self._spec.executor.restart and self._origin is not None
+
+    def _followed(self, before: DeploymentSpec, now: DeploymentSpec) -> tuple[DeploymentSpec, list[str]]:
+        executor = self._spec.executor if now.executor == before.executor else now.executor
+        later = [name for name in _LATER if getattr(now.executor, name) != getattr(before.executor, name)]
+        later += [] if now.front == before.front else ["what is said of its head"]
+        kept = {name: getattr(self._spec.executor, name) for name in _LATER}
+        return DeploymentSpec(replace(executor, **kept), self._spec.front), later
+
+    def _partly(self, spec: DeploymentSpec, node: str) -> DeploymentSpec:
+        return spec
+
+    def _planned(self, spec: DeploymentSpec) -> Plan:
+        return plan_deployment(spec, self._name)
+
     def _served(self) -> dict[str, ExecutorSpec]:
         return {self._name: self._spec.executor}
 
@@ -132,3 +161,7 @@ class Deployment(Service):
 
     def _default_prefetch(self) -> int:
         return self._spec.front.prefetch
+
+
+def _overridden(spec: DeploymentSpec, options: Mapping[str, Any]) -> DeploymentSpec:
+    return spec.override(Place(), Surface.PYTHON, **options) if options else spec

@@ -5,7 +5,8 @@ A Flow that is not open is a value: `add`, `needs` and `needs_all` return a new 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from zflow.processes.supervisor import Supervisor
 from zflow.service import Service, StopEvent, WayIn, with_arguments
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
+_LATER = ("name", "port", "host", "quiet", "keys", "insecure", "asyncio")  # settled when it opens
 
 
 class Flow(Service):
@@ -159,17 +161,30 @@ class Flow(Service):
     # -- YAML --------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def load_config(cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None) -> Flow:
-        """The Flow in a YAML file, in YAML text or in a dict. context: values for ``${{ CONTEXT.x }}``.
+    def load_config(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Flow:
+        """The Flow in a YAML file, in YAML text or in a dict. context: values for ``${{ CONTEXT.x }}``. options: those
+        of `Flow`; they win over what is written there. With ``restart=True`` it becomes, while it is open, what the
+        file describes whenever that changes; what the change does not concern goes on as it is.
 
         Raises ConfigError with file, line and path of the fault.
         """
-        spec = load_flow(source, context=context)
+        return cls._of(source, lambda: load_flow(source, context=context).override(**options))
+
+    @classmethod
+    def _of(cls, source: str | Path | Mapping[str, Any], read: Callable[[], FlowSpec]) -> Flow:
+        """The Flow that `read` gives, and gives anew when `source`, if it is a file, has changed."""
+        spec = read()
         if spec.asyncio:
             from zflow.asynchronous import AsyncFlow  # as in __new__
 
-            return AsyncFlow(spec)
-        return Flow(spec)
+            return AsyncFlow(spec)._from(source, read)
+        return Flow(spec)._from(source, read)
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Flow of it."""
@@ -211,6 +226,28 @@ class Flow(Service):
             raise ConfigError(f"{node} is external: it is scaled and updated where it was started, not by this Flow")
         spec = self._spec.change(node, **with_arguments(options, present.uses_with if present is not None else {}))
         return spec, plan_workers(spec, node)
+
+    @property
+    def _follows(self) -> bool:
+        return self._spec.restart and self._origin is not None
+
+    def _followed(self, before: FlowSpec, now: FlowSpec) -> tuple[FlowSpec, list[str]]:
+        """An Executor that the file describes as before stays as it runs, also where it was changed meanwhile."""
+        was = {executor.name: executor for executor in before.executors}
+        runs = {executor.name: executor for executor in self._spec.executors}
+        executors = [
+            runs[item.name] if was.get(item.name) == item and item.name in runs else item for item in now.executors
+        ]
+        later = [name for name in _LATER if getattr(now, name) != getattr(before, name)]
+        kept = {name: getattr(self._spec, name) for name in _LATER}
+        return replace(now, executors=tuple(executors), **kept), later
+
+    def _partly(self, spec: FlowSpec, node: str) -> FlowSpec:
+        new = {executor.name: executor for executor in spec.executors if executor.name == node}
+        return replace(self._spec, executors=tuple(new.get(item.name, item) for item in self._spec.executors))
+
+    def _planned(self, spec: FlowSpec) -> Plan:
+        return plan_flow(spec)
 
     def _served(self) -> dict[str, ExecutorSpec]:
         return {executor.name: executor for executor in self._spec.executors if not executor.external}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting
+from zflow.config.definition import is_file
+from zflow.config.difference import Difference, difference
 from zflow.config.plan import Plan, WorkerPlan
 from zflow.config.spec import ExecutorSpec
 from zflow.drivers.assembly import external_addresses, trust
@@ -44,6 +49,15 @@ class Running(NamedTuple):
     supervisor: Supervisor
     lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
     desk: ControlDesk
+    directory: Directory
+
+
+class Origin(NamedTuple):
+    """The YAML file that a Service was made from. read: what it describes now. spec: what it described last."""
+
+    file: Path
+    read: Callable[[], Any]
+    spec: Any
 
 
 class Service(Asker):
@@ -59,6 +73,8 @@ class Service(Asker):
         self._quiet = quiet
         self._open: Running | None = None
         self._renewing: Renewing | None = None
+        self._running: Plan
+        self._origin: Origin | None = None
         self._changing = threading.Lock()
         self._sigterm = _Sigterm()
         self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
@@ -100,6 +116,24 @@ class Service(Asker):
         """The spec with other `options` of the Executor `node`, and the processes of that. Raises ConfigError."""
         raise NotImplementedError
 
+    @property
+    def _follows(self) -> bool:
+        """Whether it is to become what its file describes, whenever that changes."""
+        return False
+
+    def _followed(self, before: Any, now: Any) -> tuple[Any, list[str]]:
+        """The spec that runs, with what its file describes otherwise `now` than `before`; and what of that cannot be
+        changed while it is open, in words."""
+        raise NotImplementedError
+
+    def _partly(self, spec: Any, node: str) -> Any:
+        """The spec that runs, with the options that `spec` has for the processes of `node`."""
+        raise NotImplementedError
+
+    def _planned(self, spec: Any) -> Plan:
+        """The plan of a spec that what is open is to become."""
+        raise NotImplementedError
+
     def _served(self) -> Mapping[str, ExecutorSpec]:
         """The Executors whose processes are ours, by name."""
         return {}
@@ -107,6 +141,12 @@ class Service(Asker):
     def _carry_out(self, change: Callable[[], None]) -> Any:
         """Make a change that takes its time; an asynchronous one gives something to be awaited."""
         change()
+
+    def _from(self: AnyService, source: Any, read: Callable[[], Any]) -> AnyService:
+        """This one, which remembers that `read` has its spec, from a file if `source` is one."""
+        if isinstance(source, Path) or (isinstance(source, str) and "\n" not in source and is_file(source)):
+            self._origin = Origin(Path(os.path.abspath(source)), read, self._spec)
+        return self
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -135,7 +175,8 @@ class Service(Asker):
             except BaseException:
                 supervisor.close()
                 raise
-            self._open = Running(supervisor, lanes, desk)
+            self._open = Running(supervisor, lanes, desk, directory)
+            self._running = plan
             if is_watched:
                 self._renewing = Renewing(self._subjects, self._log, began)
         self._tell_ready(supervisor.gateway_address)
@@ -205,18 +246,33 @@ class Service(Asker):
         """
         waiting = Waiting("to be renewed" if renew else "to come or go", quiet=self._quiet)
         tell = on_progress or waiting.show
+        try:
+            with self._alone(node, tell):
+                spec, workers = self._changed(node, options)
+                if renew and any(worker.keys and worker.bind for worker in workers):
+                    told = "has a port of its own and keys: close the Flow and start it again instead"
+                    raise ConfigError(f"{node} {told}")
+                change = self._opened().supervisor.change
+                change(node, workers, renew=renew, waits=waits, because=because, on_progress=tell)
+                self._has_changed(node, spec, workers)
+        finally:
+            waiting.clear()
+
+    @contextmanager
+    def _alone(self, node: str, tell: Progress) -> Iterator[None]:
+        """One change of what is open at a time."""
         while not self._turning.acquire(timeout=PULSE):
             tell([node], [])
         try:
             self._opened()
-            spec, workers = self._changed(node, options)
-            if renew and any(worker.keys and worker.bind for worker in workers):
-                raise ConfigError(f"{node} has a port of its own and keys: close the Flow and start it again instead")
-            self._opened().supervisor.change(node, workers, renew=renew, waits=waits, because=because, on_progress=tell)
-            self._spec = spec
+            yield
         finally:
             self._turning.release()
-            waiting.clear()
+
+    def _has_changed(self, node: str, spec: Any, workers: Sequence[WorkerPlan]) -> None:
+        others = [worker for worker in self._running.workers if worker.node != node]
+        self._spec = spec
+        self._running = self._running._replace(workers=(*others, *workers))
 
     # -- the development loop ------------------------------------------------------------------------------------------
 
@@ -224,8 +280,8 @@ class Service(Asker):
         """Whether something is to be renewed when files change. Raises ConfigError where that cannot be."""
         executors = self._served()
         for name, spec in executors.items():
-            check_watched(name, spec)
-        is_watched = any(spec.reload or spec.restart for spec in executors.values())
+            check_watched(name, spec, is_in_file=self._origin is not None)
+        is_watched = any(spec.reload or spec.restart for spec in executors.values()) or self._follows
         return is_watched and watchfiles() is not None
 
     def _subjects(self) -> Iterator[Subject]:
@@ -239,6 +295,8 @@ class Service(Asker):
                 yield Subject(name, Watched(frozenset(files), frozenset(folders)), partial(self._reload, name))
             if spec.restart:
                 yield Subject(name, Watched(yaml_files(spec)), partial(self._restart, name))
+        if self._follows and self._origin is not None:
+            yield Subject(self._kind, Watched(frozenset([str(self._origin.file)])), self._follow)
 
     def _reload(self, node: str, paths: list[str], look: Progress) -> None:
         forget_compiled(paths)
@@ -249,6 +307,51 @@ class Service(Asker):
         told = "change in Executor configuration YAML %s observed, restarting Executor deployment"
         self._log.info(told, ", ".join(paths))
         self._change(node, {}, renew=True, waits=False, on_progress=look)
+
+    def _follow(self, paths: list[str], look: Progress) -> None:
+        """Become what the file describes now, and leave alone what it has not changed."""
+        assert self._origin is not None
+        with self._alone(self._kind, look):
+            now = self._origin.read()
+            spec, later = self._followed(self._origin.spec, now)
+            plan = self._planned(spec)
+            steps = difference(self._running, plan)
+            told = "change in %s configuration YAML %s observed: %s"
+            self._log.info(told, self._kind, ", ".join(paths), steps)
+            for option in later:
+                self._log.warning("%s stays as it is until the %s is started anew", option, self._kind)
+            self._take_steps(steps, spec, plan, look)
+            self._spec, self._running = spec, plan
+            self._origin = self._origin._replace(spec=now)
+
+    def _take_steps(self, steps: Difference, spec: Any, plan: Plan, look: Progress) -> None:
+        is_open = self._opened()
+        change = is_open.supervisor.change
+        try:
+            for node, workers in (*steps.coming.items(), *steps.renewed.items()):
+                change(node, workers, renew=node in steps.renewed, waits=False, on_progress=look)
+                if node in steps.renewed:
+                    self._has_changed(node, self._partly(spec, node), workers)
+        except BaseException:
+            for node in steps.coming:
+                change(node, [])
+            raise
+        if steps.in_front:
+            self._stand_anew(plan, is_open)
+        for node, workers in (*steps.renewed.items(), *steps.scaled.items()):
+            change(node, workers)  # those that are too many
+        for node in steps.leaving:
+            change(node, [])
+
+    def _stand_anew(self, plan: Plan, is_open: Running) -> None:
+        """Ask by another graph."""
+        assert plan.gateway is not None
+        for link, address in external_addresses(plan.nodes).all().items():
+            is_open.directory.set(link, address)
+        trust(is_open.directory, plan.nodes, plan.identity)
+        role, _ = self._way_in(plan, is_open.supervisor, is_open.directory)
+        is_open.supervisor.change_front(plan.gateway)
+        is_open.lanes.renew(role, GRACE)
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""

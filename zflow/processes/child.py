@@ -107,6 +107,12 @@ class Child:
         edition = hashlib.blake2b(msgpack.packb([words["executor"], words["env"]]), digest_size=16)
         return self.node, edition.hexdigest(), words["env"]
 
+    def shall_become(self, plan: PeerPlan) -> None:
+        """It ends to be born by another `plan`."""
+        self.plan = plan
+        vars(self).pop("placement", None)  # which has been worked out from the old one
+        self.comes_again = True
+
     def shall_come_again(self, words: Words) -> None:
         """It has said that it must be born elsewhere."""
         self.comes_again = True

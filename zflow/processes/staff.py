@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from zflow.config.plan import WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
 from zflow.errors import PortInUse, StartError
 from zflow.processes.announcing import Announcer
 from zflow.processes.channel import Words
@@ -57,6 +57,18 @@ class Staff:
         for child in present[:1]:
             self._say(child, {"log": text})
         return bool(present)
+
+    def change_front(self, plan: GatewayPlan | HeadPlan) -> None:
+        """Have the process in front end in order, and be born by another `plan`."""
+        front = self._roster.gateway
+        assert front is not None
+        front.shall_become(plan)
+        if front.channel is None:  # it has ended by itself, and is about to be started again
+            front.comes_again = False
+            return
+        front.state = State.STOPPING
+        front.due = clock() + GRACE + MARGIN
+        self._say(front, {"stop": GRACE})
 
     def is_coming(self, child: Child) -> bool:
         """Whether it is started for the first time, and nobody counts on it yet."""

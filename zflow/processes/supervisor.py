@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from zflow.config.plan import Plan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, Plan, WorkerPlan
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse, StartError, ZflowError
 from zflow.processes.announcing import Announcer
@@ -95,8 +95,10 @@ class Supervisor:
 
     @property
     def gateway_address(self) -> str:
-        """Where the gateway is really bound; empty while there is none."""
-        return self._gateway.address if self._gateway is not None else ""
+        """Where the gateway is really bound, or was and will be again; empty while that is not known."""
+        if self._gateway is None:
+            return ""
+        return self._gateway.address or ("" if self._gateway.bound.endswith(":0") else self._gateway.bound)
 
     @property
     def alive(self) -> bool:
@@ -132,7 +134,7 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._thread.start()
         try:
-            self._watch.until(lambda: self._phase is not Phase.STARTING, self._progress, self._on_progress)
+            self._watch.until(lambda: self._phase is not Phase.STARTING, self._roster.progress, self._on_progress)
         except BaseException:
             self.close(_AFTER_FAILURE)
             raise
@@ -142,8 +144,7 @@ class Supervisor:
 
     def sources(self, node: str) -> tuple[set[str], set[str]]:
         """The files and the folders that the processes of `node` are made of, where their plan wants to know."""
-        told = [child.sources for child in self._children if child.node == node]
-        return {file for files, _ in told for file in files}, {folder for _, folders in told for folder in folders}
+        return self._roster.sources(node)
 
     def change(
         self,
@@ -172,6 +173,24 @@ class Supervisor:
         if turnover.error is not None or not turnover.is_over:
             raise turnover.error or StartError(f"the Flow was closed while {node} was changed")
 
+    def change_front(self, plan: GatewayPlan | HeadPlan) -> None:
+        """Have the process in front of the workers finish what it has, and start again by `plan` at its old place.
+
+        Returns when it is ready. Raises StartError when it cannot start; then it is tried again and again.
+        """
+        front = self._gateway
+        assert front is not None
+        asked = threading.Event()
+        self._ask(lambda: self._change_front(plan, asked))
+        self._watch.until(
+            lambda: (asked.is_set() and not front.comes_again and front.state is not State.STARTING) or not self.alive,
+            lambda: ([front.name], []),
+            None,
+            PULSE,
+        )
+        if front.state is not State.READY:
+            raise StartError(f"{front.name} could not start again, and is {front.state.value}", peer=front.name)
+
     @property
     def control_path(self) -> str:
         """Where, in the private directory of the plan, the command line finds who changes it."""
@@ -194,10 +213,10 @@ class Supervisor:
             if self._phase is not Phase.ENDED:
                 self._switchboard.ask(what)
 
-    def _progress(self) -> tuple[list[str], list[str]]:
-        nodes = dict.fromkeys(child.node for child in self._children)
-        waiting = {child.node for child in self._children if child.state is not State.READY}
-        return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
+    def _change_front(self, plan: GatewayPlan | HeadPlan, asked: threading.Event) -> None:
+        if self._phase is Phase.SERVING:
+            self._staff.change_front(plan)
+        asked.set()
 
     def _begin(self, turnover: Turnover, because: str) -> None:
         if self._phase is Phase.SERVING:
@@ -341,6 +360,8 @@ class Supervisor:
     def _child_ended(self, child: Child, how: str) -> None:
         """Its process is no more: draw the conclusions."""
         if child.comes_again and self._phase in (Phase.STARTING, Phase.SERVING):
+            if child.is_gateway:
+                self._announcer.lost_gateway()
             self._bear_again(child)
             return
         pid, channel = child.pid, child.channel
@@ -371,11 +392,7 @@ class Supervisor:
             self._log.warning(told, child.node, words["because"])
 
     def _bear_again(self, child: Child) -> None:
-        if child.channel is not None:
-            self._switchboard.forget(child.channel)
-        child.ended()
-        child.comes_again = False
-        self._sockets.forget(child.bound)
+        self._births.bury(child)
         try:
             self._give_birth(child)
         except (ZflowError, OSError) as error:

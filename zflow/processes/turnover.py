@@ -4,7 +4,7 @@ Nothing that serves leaves before what takes its place is ready and asked:
 
 1. More: all new processes start at once, and each is asked as soon as it is ready. If one cannot start, the others
    leave again, and the node is served as before.
-2. Fewer: the last ones are asked no more, finish what they have, and end.
+2. Fewer: the last ones are asked no more, finish what they have, and end; so do all, of a node that is to be no more.
 3. Anew: one after another, a new process starts, is asked instead of the old one, which then finishes and ends. If one
    cannot start, that is the end of it: the others stay, the old ones and those that are new already.
 
@@ -151,7 +151,7 @@ class Turnover:
     def _let_go(self, surplus: list[Child]) -> None:
         if not surplus:
             return
-        if not any(child.state is State.READY for child, _ in self._kept):
+        if self._wanted and not any(child.state is State.READY for child, _ in self._kept):
             told = ", ".join(f"{child.name} is {child.state.value}" for child, _ in self._kept)
             self._fail(StartError(f"{self.node} is left as it is, because nobody would serve it: {told}"))
             return

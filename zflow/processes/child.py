@@ -107,6 +107,11 @@ class Child:
         edition = hashlib.blake2b(msgpack.packb([words["executor"], words["env"]]), digest_size=16)
         return self.node, edition.hexdigest(), words["env"]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is neither on its way out nor in: it serves, or has failed to."""
+        return not self.comes_again and self.state is not State.STARTING
+
     def shall_become(self, plan: PeerPlan) -> None:
         """It ends to be born by another `plan`."""
         self.plan = plan

@@ -37,6 +37,13 @@ class Roster:
         """By which heads ask the replicas of `group`."""
         return [child.link for child in self.workers if child.is_member and group_of(child.link) == group]
 
+    @property
+    def front_address(self) -> str:
+        """Where the process in front is bound, or was and will be again; empty while that is not known."""
+        if self.gateway is None:
+            return ""
+        return self.gateway.address or ("" if self.gateway.bound.endswith(":0") else self.gateway.bound)
+
     def progress(self) -> tuple[list[str], list[str]]:
         """The nodes some of whose processes are awaited, and the others."""
         nodes = dict.fromkeys(child.node for child in self.children)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -58,11 +59,12 @@ class Staff:
             self._say(child, {"log": text})
         return bool(present)
 
-    def change_front(self, plan: GatewayPlan | HeadPlan) -> None:
-        """Have the process in front end in order, and be born by another `plan`."""
+    def change_front(self, plan: GatewayPlan | HeadPlan, asked: threading.Event) -> None:
+        """Have the process in front end in order, and be born by another `plan`. asked: is set when it is told to."""
         front = self._roster.gateway
         assert front is not None
         front.shall_become(plan)
+        asked.set()
         if front.channel is None:  # it has ended by itself, and is about to be started again
             front.comes_again = False
             return

@@ -96,9 +96,7 @@ class Supervisor:
     @property
     def gateway_address(self) -> str:
         """Where the gateway is really bound, or was and will be again; empty while that is not known."""
-        if self._gateway is None:
-            return ""
-        return self._gateway.address or ("" if self._gateway.bound.endswith(":0") else self._gateway.bound)
+        return self._roster.front_address
 
     @property
     def alive(self) -> bool:
@@ -174,20 +172,14 @@ class Supervisor:
             raise turnover.error or StartError(f"the Flow was closed while {node} was changed")
 
     def change_front(self, plan: GatewayPlan | HeadPlan) -> None:
-        """Have the process in front of the workers finish what it has, and start again by `plan` at its old place.
-
-        Returns when it is ready. Raises StartError when it cannot start; then it is tried again and again.
-        """
+        """Have the process in front of the workers finish what it has, and start again by `plan` where it was. Raises
+        StartError when it cannot; then it is tried again and again."""
         front = self._gateway
         assert front is not None
         asked = threading.Event()
-        self._ask(lambda: self._change_front(plan, asked))
-        self._watch.until(
-            lambda: (asked.is_set() and not front.comes_again and front.state is not State.STARTING) or not self.alive,
-            lambda: ([front.name], []),
-            None,
-            PULSE,
-        )
+        self._ask(lambda: self._staff.change_front(plan, asked) if self.alive else None)
+        is_over = lambda: not self.alive or (asked.is_set() and front.is_settled)  # noqa: E731
+        self._watch.until(is_over, self._roster.progress, None, PULSE)
         if front.state is not State.READY:
             raise StartError(f"{front.name} could not start again, and is {front.state.value}", peer=front.name)
 
@@ -212,11 +204,6 @@ class Supervisor:
         with self._asking:
             if self._phase is not Phase.ENDED:
                 self._switchboard.ask(what)
-
-    def _change_front(self, plan: GatewayPlan | HeadPlan, asked: threading.Event) -> None:
-        if self._phase is Phase.SERVING:
-            self._staff.change_front(plan)
-        asked.set()
 
     def _begin(self, turnover: Turnover, because: str) -> None:
         if self._phase is Phase.SERVING:

@@ -223,7 +223,6 @@ BAD = {
     "SyntaxError": tells("'second'").replace("class", "clas"),
     "cannot import name": tells("'second'", "from zflow import nothing_like_it\n"),
     "no such model": tells("'second'") + "\n    def __init__(self, **kwargs): raise RuntimeError('no such model')",
-    + "\n    def __init__(self, **kwargs):\n        raise RuntimeError('no such model')",
     "no Executor class 'Tells'": tells("'second'").replace("Tells", "Told"),
 }
 
@@ -297,7 +296,7 @@ class Load:
 
     def wait_for(self, answer: str) -> None:
         """Let somebody be answered that."""
-        wait_for(lambda: self.errors or any(answer in texts for texts in self.answers[-200:]), f"somebody to get {answer!r}")
+        wait_for(lambda: self.errors or any(answer in texts for texts in self.answers[-200:]), f"an answer {answer!r}")
 
     def __enter__(self) -> Load:
         for thread in self._threads:

@@ -239,7 +239,7 @@ def test_a_bad_edit_is_told_once_and_the_next_good_one_heals(tmp_path, told):
         wait_for_all(flow, "good")
     assert told().count("clas Tells(Executor):") == 1
     assert told().count("in __init__") == 1
-    assert "did you mean 'Told'?" in told()
+    assert "known: Told" in told()
 
 
 def test_who_saves_again_need_not_wait_for_what_hangs(tmp_path):

@@ -81,3 +81,8 @@ def test_it_binds_as_well_and_says_where_or_why_not(room):
     hearing.hear({"bind": "tcp://127.0.0.1:5"})
     loop.asked.pop()()
     assert mouth.said == [{"bound": "tcp://127.0.0.1:5"}, {"not bound": "port 5 is in use"}]
+
+
+def test_what_it_is_told_to_log_is_logged(room, capsys):
+    room[0].hear({"log": "100 % news"})
+    assert "[I]:100 % news\n" in capsys.readouterr().err

@@ -45,12 +45,15 @@ class Renewing:
         self._changed = threading.Condition()
         self._pending: set[str] = set()
         self._is_over = False
+        self._owner = os.getpid()
         self._watch = FileWatch(self._watched, self._hear, log, began)
         self._thread = threading.Thread(target=self._run, name="zflow-renewing", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Begin nothing more, and give up what has begun."""
+        """Begin nothing more, and give up what has begun. In a forked copy it does nothing."""
+        if os.getpid() != self._owner:
+            return
         with self._changed:
             self._is_over = True
             self._changed.notify()
@@ -58,7 +61,8 @@ class Renewing:
 
     def join(self) -> None:
         """Return when nothing is under way any more."""
-        self._thread.join()
+        if os.getpid() == self._owner:
+            self._thread.join()
 
     def _watched(self) -> Watched:
         return reduce(or_, (subject.watched for subject in self._subjects()), Watched())

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting
-from zflow.config.definition import is_file
-from zflow.config.difference import Difference, difference
 from zflow.config.plan import Plan, WorkerPlan
-from zflow.config.spec import ExecutorSpec
 from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
@@ -28,9 +21,7 @@ from zflow.processes.lifeline import GRACE
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
 from zflow.processes.watch import PULSE, Progress
-from zflow.renewing import Renewing, Subject, check_watched, forget_compiled, yaml_files
 from zflow.roles.contract import Role
-from zflow.watching import Watched, watchfiles
 
 AnyService = TypeVar("AnyService", bound="Service")
 WayIn = tuple[Callable[[], Role], Directory]
@@ -52,14 +43,6 @@ class Running(NamedTuple):
     directory: Directory
 
 
-class Origin(NamedTuple):
-    """The YAML file that a Service was made from. read: what it describes now. spec: what it described last."""
-
-    file: Path
-    read: Callable[[], Any]
-    spec: Any
-
-
 class Service(Asker):
     """Processes of a plan, asked from this process by `post` and its siblings, and by Clients at `port`.
 
@@ -72,9 +55,7 @@ class Service(Asker):
         self._log = log
         self._quiet = quiet
         self._open: Running | None = None
-        self._renewing: Renewing | None = None
         self._running: Plan
-        self._origin: Origin | None = None
         self._changing = threading.Lock()
         self._sigterm = _Sigterm()
         self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
@@ -116,37 +97,19 @@ class Service(Asker):
         """The spec with other `options` of the Executor `node`, and the processes of that. Raises ConfigError."""
         raise NotImplementedError
 
-    @property
-    def _follows(self) -> bool:
-        """Whether it is to become what its file describes, whenever that changes."""
-        return False
+    def _prepare(self) -> None:
+        """It is about to be opened. Raises ConfigError where that cannot be."""
 
-    def _followed(self, before: Any, now: Any) -> tuple[Any, list[str]]:
-        """The spec that runs, with what its file describes otherwise `now` than `before`; and what of that cannot be
-        changed while it is open, in words."""
-        raise NotImplementedError
+    def _has_opened(self) -> None:
+        """It has just been opened."""
 
-    def _partly(self, spec: Any, node: str) -> Any:
-        """The spec that runs, with the options that `spec` has for the processes of `node`."""
-        raise NotImplementedError
-
-    def _planned(self, spec: Any) -> Plan:
-        """The plan of a spec that what is open is to become."""
-        raise NotImplementedError
-
-    def _served(self) -> Mapping[str, ExecutorSpec]:
-        """The Executors whose processes are ours, by name."""
-        return {}
+    def _is_closing(self) -> Callable[[], None]:
+        """Change nothing any more. Returns what waits, once everything has ended, until nothing is under way."""
+        return lambda: None
 
     def _carry_out(self, change: Callable[[], None]) -> Any:
         """Make a change that takes its time; an asynchronous one gives something to be awaited."""
         change()
-
-    def _from(self: AnyService, source: Any, read: Callable[[], Any]) -> AnyService:
-        """This one, which remembers that `read` has its spec, from a file if `source` is one."""
-        if isinstance(source, Path) or (isinstance(source, str) and "\n" not in source and is_file(source)):
-            self._origin = Origin(Path(os.path.abspath(source)), read, self._spec)
-        return self
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -159,8 +122,7 @@ class Service(Asker):
             if self._open is not None:
                 raise ConfigError(f"this {self._kind} is open already")
             plan = self._plan()
-            is_watched = self._is_watched()
-            began = time.time()
+            self._prepare()
             directory = external_addresses(plan.nodes)
             trust(directory, plan.nodes, plan.identity)
             waiting = Waiting(quiet=self._quiet)
@@ -177,8 +139,7 @@ class Service(Asker):
                 raise
             self._open = Running(supervisor, lanes, desk, directory)
             self._running = plan
-            if is_watched:
-                self._renewing = Renewing(self._subjects, self._log, began)
+            self._has_opened()
         self._tell_ready(supervisor.gateway_address)
         return self
 
@@ -186,14 +147,11 @@ class Service(Asker):
         """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
         with self._changing:
             is_open, self._open = self._open, None
-            renewing, self._renewing = self._renewing, None
+            end = self._is_closing()
         try:
-            if renewing is not None:
-                renewing.close()
             if is_open is not None:
                 _close(is_open, grace)
-            if renewing is not None:
-                renewing.join()
+            end()
         finally:
             self._sigterm.end()
 
@@ -273,85 +231,6 @@ class Service(Asker):
         others = [worker for worker in self._running.workers if worker.node != node]
         self._spec = spec
         self._running = self._running._replace(workers=(*others, *workers))
-
-    # -- the development loop ------------------------------------------------------------------------------------------
-
-    def _is_watched(self) -> bool:
-        """Whether something is to be renewed when files change. Raises ConfigError where that cannot be."""
-        executors = self._served()
-        for name, spec in executors.items():
-            check_watched(name, spec, is_in_file=self._origin is not None)
-        is_watched = any(spec.reload or spec.restart for spec in executors.values()) or self._follows
-        return is_watched and watchfiles() is not None
-
-    def _subjects(self) -> Iterator[Subject]:
-        """What is renewed, and by changes of which files."""
-        is_open = self._open
-        if is_open is None:
-            return
-        for name, spec in self._served().items():
-            if spec.reload:
-                files, folders = is_open.supervisor.sources(name)
-                yield Subject(name, Watched(frozenset(files), frozenset(folders)), partial(self._reload, name))
-            if spec.restart:
-                yield Subject(name, Watched(yaml_files(spec)), partial(self._restart, name))
-        if self._follows and self._origin is not None:
-            yield Subject(self._kind, Watched(frozenset([str(self._origin.file)])), self._follow)
-
-    def _reload(self, node: str, paths: list[str], look: Progress) -> None:
-        forget_compiled(paths)
-        told = f"detected changes in: {paths}. Refreshing the Executor"
-        self._change(node, {}, renew=True, waits=False, because=told, on_progress=look)
-
-    def _restart(self, node: str, paths: list[str], look: Progress) -> None:
-        told = "change in Executor configuration YAML %s observed, restarting Executor deployment"
-        self._log.info(told, ", ".join(paths))
-        self._change(node, {}, renew=True, waits=False, on_progress=look)
-
-    def _follow(self, paths: list[str], look: Progress) -> None:
-        """Become what the file describes now, and leave alone what it has not changed."""
-        assert self._origin is not None
-        with self._alone(self._kind, look):
-            now = self._origin.read()
-            spec, later = self._followed(self._origin.spec, now)
-            plan = self._planned(spec)
-            steps = difference(self._running, plan)
-            told = "change in %s configuration YAML %s observed: %s"
-            self._log.info(told, self._kind, ", ".join(paths), steps)
-            for option in later:
-                self._log.warning("%s stays as it is until the %s is started anew", option, self._kind)
-            self._take_steps(steps, spec, plan, look)
-            self._spec, self._running = spec, plan
-            self._origin = self._origin._replace(spec=now)
-
-    def _take_steps(self, steps: Difference, spec: Any, plan: Plan, look: Progress) -> None:
-        is_open = self._opened()
-        change = is_open.supervisor.change
-        try:
-            for node, workers in (*steps.coming.items(), *steps.renewed.items()):
-                change(node, workers, renew=node in steps.renewed, waits=False, on_progress=look)
-                if node in steps.renewed:
-                    self._has_changed(node, self._partly(spec, node), workers)
-        except BaseException:
-            for node in steps.coming:
-                change(node, [])
-            raise
-        if steps.in_front:
-            self._stand_anew(plan, is_open)
-        for node, workers in (*steps.renewed.items(), *steps.scaled.items()):
-            change(node, workers)  # those that are too many
-        for node in steps.leaving:
-            change(node, [])
-
-    def _stand_anew(self, plan: Plan, is_open: Running) -> None:
-        """Ask by another graph."""
-        assert plan.gateway is not None
-        for link, address in external_addresses(plan.nodes).all().items():
-            is_open.directory.set(link, address)
-        trust(is_open.directory, plan.nodes, plan.identity)
-        role, _ = self._way_in(plan, is_open.supervisor, is_open.directory)
-        is_open.supervisor.change_front(plan.gateway)
-        is_open.lanes.renew(role, GRACE)
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""

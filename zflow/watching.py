@@ -74,6 +74,7 @@ class FileWatch:
         self._polls = False
         self._has_warned = False
         self._is_over = False
+        self._owner = os.getpid()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="zflow-watch", daemon=True)
         atexit.register(self.close)  # the library cannot bear to be cut off in the middle of a wait
@@ -85,7 +86,9 @@ class FileWatch:
             self._wake.set()
 
     def close(self) -> None:
-        """Return when nothing is watched any more, and nobody is told anything."""
+        """Return when nothing is watched any more, and nobody is told anything. In a forked copy it does nothing."""
+        if os.getpid() != self._owner:
+            return
         self._is_over = True
         self._wake.set()
         if threading.current_thread() is not self._thread:

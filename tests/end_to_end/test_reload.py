@@ -365,7 +365,8 @@ def test_an_executor_that_stands_alone_keeps_its_port(tmp_path, start, zflow_com
 def test_a_deployment_is_reloaded(tmp_path):
     file = tmp_path / "tells.py"
     file.write_text(tells("'first'"))
-    with Deployment(uses="Tells", py_modules=[str(file)], shards=2, polling="ANY", reload=True) as deployment:
+    options = {"uses": "Tells", "py_modules": [str(file)], "shards": 2, "polling": "ANY", "start_method": "spawn"}
+    with Deployment(**options, reload=True) as deployment:
         file.write_text(tells("'second'"))
         wait_for_all(deployment, "second")
 

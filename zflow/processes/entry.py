@@ -42,7 +42,7 @@ from zflow.wire.header import Message
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
-_OURS = (__name__, "zflow.processes.family", "zflow.preloading")
+_OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
 _OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 

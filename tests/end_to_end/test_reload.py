@@ -34,7 +34,7 @@ TELLS = """\
 from zflow import Executor, requests
 {imports}
 
-class Tells(Executor):
+class Parrot(Executor):
     @requests
     def tell(self, docs, **kwargs):
         docs.texts = [{word}] * len(docs)
@@ -92,7 +92,7 @@ def wait_to_hear(told: Callable[[], str], what: str, times: int) -> None:
 def opened(folder: Path, source: str, **options: Any) -> Iterator[tuple[Flow, Path]]:
     file = folder / "tells.py"
     file.write_text(source)
-    options = {"uses": "Tells", "py_modules": [str(file)], "name": "teller", "reload": True, **options}
+    options = {"uses": "Parrot", "py_modules": [str(file)], "name": "teller", "reload": True, **options}
     with Flow(timeout_ready=20_000).add(**options) as flow:
         yield flow, file
 
@@ -168,7 +168,7 @@ def test_what_is_watched(tmp_path, told, monkeypatch):
         (package / name).write_text(text)
     (other / "extra.py").write_text("EXTRA = '!'")
     (tmp_path / "beside.py").write_text("")
-    options = {"uses": "Tells", "py_modules": [str(other / "extra.py"), str(package / "tells.py")], "reload": True}
+    options = {"uses": "Parrot", "py_modules": [str(other / "extra.py"), str(package / "tells.py")], "reload": True}
     with Flow().add(**options) as flow:
         assert answer(flow) == "a1!"
         (package / "words.py").write_text("WORD = 'b'")
@@ -223,7 +223,7 @@ BAD = {
     "SyntaxError": tells("'second'").replace("class", "clas"),
     "cannot import name": tells("'second'", "from zflow import nothing_like_it\n"),
     "no such model": tells("'second'") + "\n    def __init__(self, **kwargs): raise RuntimeError('no such model')",
-    "no Executor class 'Tells'": tells("'second'").replace("Tells", "Told"),
+    "no Executor class 'Parrot'": tells("'second'").replace("Parrot", "Told"),
 }
 
 
@@ -237,7 +237,7 @@ def test_a_bad_edit_is_told_once_and_the_next_good_one_heals(tmp_path, told):
         assert {status.restarts for status in flow.status()} == {0}
         file.write_text(tells("'good'"))
         wait_for_all(flow, "good")
-    assert told().count("clas Tells(Executor):") == 1
+    assert told().count("clas Parrot(Executor):") == 1
     assert told().count("in __init__") == 1
     assert "known: Told" in told()
 
@@ -347,7 +347,7 @@ def test_under_load_no_request_fails_and_each_meets_one_version(tmp_path, told, 
 def test_an_executor_that_stands_alone_keeps_its_port(tmp_path, start, zflow_command, port, more):
     file = tmp_path / "tells.py"
     file.write_text(tells("'first'"))
-    (tmp_path / "tells.yml").write_text("jtype: Tells\nmetas:\n  py_modules: [tells.py]\n")
+    (tmp_path / "tells.yml").write_text("jtype: Parrot\nmetas:\n  py_modules: [tells.py]\n")
     command = ["executor", "--uses", "tells.yml", "--port-in", str(port), "--reload", *more]
     served = start(*zflow_command, *command, cwd=tmp_path)
     read_until(served, "ready to use")
@@ -357,7 +357,7 @@ def test_an_executor_that_stands_alone_keeps_its_port(tmp_path, start, zflow_com
     ):
         assert answer(client) == answer(flow) == "first"
         file.write_text(tells("'second'"))
-        assert "Tells/rep-0@" in read_until(served, r"detected changes in: \['.*tells.py'\]")
+        assert "Parrot/rep-0@" in read_until(served, r"detected changes in: \['.*tells.py'\]")
         wait_for_all(client, "second")
         assert answer(flow) == "second"
 
@@ -365,7 +365,7 @@ def test_an_executor_that_stands_alone_keeps_its_port(tmp_path, start, zflow_com
 def test_a_deployment_is_reloaded(tmp_path):
     file = tmp_path / "tells.py"
     file.write_text(tells("'first'"))
-    options = {"uses": "Tells", "py_modules": [str(file)], "shards": 2, "polling": "ANY", "start_method": "spawn"}
+    options = {"uses": "Parrot", "py_modules": [str(file)], "shards": 2, "polling": "ANY", "start_method": "spawn"}
     with Deployment(**options, reload=True) as deployment:
         file.write_text(tells("'second'"))
         wait_for_all(deployment, "second")
@@ -378,7 +378,7 @@ def test_a_flow_reloads_all_its_executors_and_one_with_a_port_keeps_it(tmp_path,
         file.parent.mkdir()
         file.write_text(tells("docs[0].text + 'x'"))
         own = {"port_in": port} if file is files[0] else {}
-        flow = flow.add(uses="Tells", py_modules=[str(file)], name=file.parent.name, **own)
+        flow = flow.add(uses="Parrot", py_modules=[str(file)], name=file.parent.name, **own)
     with flow.add() as flow, Client(port=port) as client:
         pids = {status.name: status.pid for status in flow.status()}
         assert answer(flow) == "xx" and answer(client) == "x"
@@ -430,8 +430,8 @@ def test_who_does_not_close_it_is_not_hindered_from_ending(tmp_path, run_script)
     done = run_script(
         """
         from zflow import Flow
-        from tells import Tells
-        print(Flow(reload=True).add(uses=Tells).start().post("/", [{"text": ""}]).texts)
+        from tells import Parrot
+        print(Flow(reload=True).add(uses=Parrot).start().post("/", [{"text": ""}]).texts)
         """,
     )
     assert done.stdout.strip() == "['first']" and "Fatal" not in done.stderr

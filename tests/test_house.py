@@ -24,7 +24,7 @@ FLOORS = [
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],
-    ["service"],
+    ["service", "review"],
     ["flow", "deployment"],
     ["asynchronous"],
     ["cli"],

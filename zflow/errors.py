@@ -42,9 +42,17 @@ class ZflowError(Exception):
 
 
 class ConfigError(ZflowError, ValueError):
-    """A description (arguments of `add`, YAML, command line) that cannot be followed; names place and remedy."""
+    """A description (arguments of `add`, YAML, command line) that cannot be followed; names place and remedy.
+
+    Where the place is known: `source` is the file (or what else was read), `line` the line in it, `path` the way to
+    the value, such as ``executors[1].replicas``, and `problem` the message without all these.
+    """
 
     exit_code = 2
+    source: str = ""
+    line: int = 0
+    path: str = ""
+    problem: str = ""
 
 
 class TopologyError(ConfigError):

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,7 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     directory = Directory(words["addresses"], words["replicas"])
     hearing = Hearing(channel, directory)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
-    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.was_abandoned)
     try:
         plan = parcel.unpack(words["plan"])
         if description is not None or words["executor"]:
@@ -262,11 +263,11 @@ def _below_ours(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _remove_socket(bind: str, is_abandoned: bool) -> None:
+def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:
     """A socket file outlives its socket. A directory without an owner is removed by the last one to leave."""
     if bind.startswith("ipc://"):
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-        if is_abandoned:
+        if was_abandoned():
             remove_if_left(os.path.dirname(path))

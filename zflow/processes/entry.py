@@ -23,6 +23,7 @@ from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_r
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
+from zflow.drivers.resolver import Resolver
 from zflow.drivers.user_code import UserCode
 from zflow.errors import ProtocolError, StartError, ZflowError
 from zflow.executor import Executor
@@ -138,6 +139,7 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
         trust(directory, plan.nodes, plan.identity)
+        Resolver(directory, plan.nodes).start()
         tell = partial(_tell_floating, log)
         role = gateway_role(
             plan.topology,

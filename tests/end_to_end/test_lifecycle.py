@@ -158,6 +158,33 @@ def test_flows_start_in_threads_and_beside_running_event_loops() -> None:
     assert sorted(texts) == ["loop", "thread", "thread"]
 
 
+def test_nothing_is_forked_from_a_process_that_could_not_bear_it(run_script) -> None:
+    """CUDA, threads and event loops do not outlive a fork; so that of a Flow's own process is never made."""
+    output = run_script(
+        "import os, threading\n"
+        "from zflow import Executor, Flow, requests\n"
+        "os.register_at_fork(before=lambda: print('forked'))\n"
+        "class Parents(Executor):\n"
+        "    @requests\n"
+        "    def tell(self, docs, **kwargs):\n"
+        "        docs.texts = [str(threading.active_count() > 50) for _ in docs]\n"
+        "over = threading.Event()\n"
+        "for _ in range(60):\n"
+        "    threading.Thread(target=over.wait).start()\n"
+        "with Flow(quiet=True).add(uses=Parents, replicas=2).add(uses=Parents, start_method='spawn') as flow:\n"
+        "    print(*flow.post('/', 'x').texts)\n"
+        "over.set()\n"
+    )
+    assert output.stdout == "False\n"
+
+
+def test_no_process_of_a_flow_has_shared_memory_that_could_be_left(open_flow) -> None:
+    process, children = open_flow()
+    for pid in [process.pid, *children]:
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "/dev/shm/" not in mapped and "/SYSV" not in mapped
+
+
 def test_requests_in_flight_at_close_get_their_answers(tmp_path: Path) -> None:
     texts: dict[str, list[str]] = {}
     flow = Flow(quiet=True).add(uses=Echo, replicas=2)

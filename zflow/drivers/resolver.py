@@ -1,6 +1,6 @@
 """Looks up the names of external Executors, again and again: a name that stands for several hosts is several replicas.
 
-Which addresses a name has is asked when the Flow starts, every few seconds, and when a connection by it was lost. An
+Which addresses a name has is asked when the Flow starts, every second, and sooner when a connection by it was lost. An
 address that is new gets a way out of its own; one that has gone gets no more work and finishes what it has. While a
 name cannot be looked up, those that it had last remain. As long as it has had one address only nothing is changed:
 each connection is made by the name itself.
@@ -19,7 +19,7 @@ from zflow.config.plan import NodePlan, ReplicaPlan
 from zflow.drivers.directory import Directory
 from zflow.roles.contract import another_link, group_of
 
-LOOK_AGAIN = 5.0  # seconds
+LOOK_AGAIN = 1.0  # seconds: who came is given work within two
 _LOOK_AGAIN_AFTER_LOSS = 0.5  # a host that is down is lost each second
 _TCP = "tcp://"
 

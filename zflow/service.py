@@ -135,10 +135,15 @@ class Service(Asker):
         """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
         with self._changing:
             is_open, self._open = self._open, None
+        told = f"waiting for what is under way to end, for at most {grace:g} s; a second Ctrl-C ends it at once"
+        telling = threading.Timer(_TOLD_AFTER, self._log.info, [told])
+        telling.daemon = True
         try:
             if is_open is not None:
+                telling.start()
                 _close(is_open, grace)
         finally:
+            telling.cancel()
             self._sigterm.end()
 
     def __enter__(self: AnyService) -> AnyService:
@@ -229,6 +234,7 @@ def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dic
     return {**options, "uses_with": {**before, **given}} if isinstance(given, Mapping) else dict(options)
 
 
+_TOLD_AFTER = 1.0  # seconds that closing may take until a person is told why
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
 
 

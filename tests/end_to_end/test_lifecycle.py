@@ -91,6 +91,15 @@ def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
     assert_nothing_is_left(children, before, 5)
 
 
+def test_ctrl_c_while_a_method_works_says_what_is_waited_for(open_flow) -> None:
+    process, _ = open_flow("f.post('/sleep')")
+    read_until(process, "^sleeping")
+    os.killpg(process.pid, signal.SIGINT)
+    read_until(process, r"waiting for what is under way to end, for at most \d+ s; a second Ctrl-C ends it at once")
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(10)
+
+
 def test_sigterm_in_block_ends_everything(open_flow) -> None:
     before = zflow_files()
     process, children = open_flow()
@@ -183,6 +192,8 @@ def test_no_process_of_a_flow_has_shared_memory_that_could_be_left(open_flow) ->
     for pid in [process.pid, *children]:
         mapped = Path(f"/proc/{pid}/maps").read_text()
         assert "/dev/shm/" not in mapped and "/SYSV" not in mapped
+    process.terminate()
+    process.communicate(timeout=15)
 
 
 def test_requests_in_flight_at_close_get_their_answers(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_kinds_are_answered_by_kinds_that_go_the_other_way() -> None:
 @pytest.mark.parametrize("name", ["", "/", "/index", "/a.b/c-d_E9", "/" + "a" * 127])
 def test_endpoints_match_the_pattern(name: str) -> None:
     assert is_endpoint(name)
-    assert TOLD["endpoint"] == header.ENDPOINT_PATTERN
+    assert TOLD["endpoint"] == header._ENDPOINT.pattern
 
 
 def _message(told: dict[str, Any], call_id: bytes) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
@@ -49,7 +50,7 @@ class Service(Asker):
     Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
     """
 
-    _spec: Any
+    _spec: Any  # FlowSpec or DeploymentSpec
 
     def __init__(self, log: Log, *, quiet: bool = False) -> None:
         self._log = log
@@ -200,6 +201,22 @@ class Service(Asker):
         finally:
             self._turning.release()
             waiting.clear()
+
+    def plot(self, path: str | Path) -> None:
+        """Draw its Executors and what they need into the file `path`: ``.svg``, or ``.mmd`` for Mermaid.
+
+        It need not be open. Raises ConfigError for another kind of file.
+        """
+        from zflow.exports.picture import write_picture  # few ever draw
+
+        write_picture(self._spec, path)
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from zflow.exports.drawing import drawing_of
+        from zflow.exports.svg import svg
+
+        return svg(drawing_of(self._spec))
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""

@@ -67,6 +67,7 @@ PUBLIC = [
     "Flow",
     "InvalidDocument",
     "InvalidRequest",
+    "PoisonRequest",
     "PortInUse",
     "ProtocolError",
     "RemoteError",

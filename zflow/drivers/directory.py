@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zflow.config.keys import Identity
 from zflow.drivers.sockets import Curve
+from zflow.roles.contract import planned_link
 
 
 class Directory:
@@ -58,7 +59,7 @@ class Directory:
 
     def curve(self, link: str) -> Curve | None:
         """How the connection of `link` is secured; None where it is not."""
-        server_key = self._server_keys.get(link)
+        server_key = self._server_keys.get(link) or self._server_keys.get(planned_link(link))
         return Curve(self._identity, server_key) if server_key and self._identity is not None else None
 
     def all(self) -> dict[str, str]:

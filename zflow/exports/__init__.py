@@ -1,1 +1,1 @@
-"""What a description becomes for others: pictures, schemas, pages and the files of other supervisors."""
+"""What a Flow looks like elsewhere: pictures of it, and files for other engines. Descriptions in, text out."""

@@ -29,7 +29,10 @@ class Neighbour:
     parameters are meant for others.
     """
 
-    __slots__ = ("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause", "_greeting", "_new_id")
+    __slots__ = (
+        *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
+        *("_granted", "_is_lent", "_greeting", "_new_id"),
+    )
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
         self.link = link
@@ -40,6 +43,8 @@ class Neighbour:
         self.idempotent: frozenset[str] = frozenset()
         self.calls: dict[bytes, Any] = {}
         self.cause = "no answer to HELLO; is it a zflow peer?"
+        self._granted = 0
+        self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
 
@@ -65,12 +70,24 @@ class Neighbour:
             self.cause = f"it granted a credit of {credit!r:.40}"
             return False
         self.state = READY
-        self.credit = credit
+        self._granted = credit
+        self.credit = 0 if self._is_lent else credit
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
         self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
         self.cause = ""
         return True
+
+    def lend(self, is_lent: bool) -> None:
+        """Whether it takes nothing from now on but what it is given past its credit, one at a time."""
+        self._is_lent = is_lent
+        self.credit = 0 if is_lent or self.state != READY else self._granted
+
+    def has_died_since(self, boot: bytes) -> bool | None:
+        """Whether the incarnation `boot` of the peer is gone; None while that is not known."""
+        if self.state == READY:
+            return self.boot != boot
+        return True if self.state == LEFT else None
 
     def retire(self) -> None:
         """The peer takes no more work; what it has it will finish."""

@@ -47,3 +47,11 @@ class Call:
         if outcome.extra.get("final"):  # the peer itself has waited and tried others
             return False
         return outcome.extra.get("code") in _RETRYABLE and self.sent <= RETRIES
+
+
+def deadline_of(request: Message, timeout: float | None, now: float) -> float | None:
+    """When `request` must have ended: what its caller gives it, or `timeout` seconds if that is less."""
+    given = None if request.budget is None else now + request.budget / 1e6
+    if timeout is None:
+        return given
+    return now + timeout if given is None else min(given, now + timeout)

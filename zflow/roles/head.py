@@ -29,7 +29,7 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles.balancing import least_outstanding
-from zflow.roles.call import RETRIES, Call
+from zflow.roles.call import RETRIES, Call, deadline_of
 from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
 from zflow.roles.isolation import MOST_SUSPECTS, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
@@ -217,7 +217,7 @@ class Head:
             waiting = f"{self.name}: {QUEUE_LIMIT} requests wait already"
             full = ResourceExhausted(waiting, node=self.node, retry_after=0.1)
             return [(origin, failure(message.call_id, full, not_started=True))]
-        deadline = self._deadline(message, now)
+        deadline = deadline_of(message, self._timeout, now)
         call = Call(origin, message, deadline, now)
         if self._idempotent:
             message.flags |= IDEMPOTENT
@@ -232,12 +232,6 @@ class Head:
                 return [self._send(call, message, neighbour, now)]
         self._queue.append(call)
         return []
-
-    def _deadline(self, message: Message, now: float) -> float | None:
-        given = None if message.budget is None else now + message.budget / 1e6
-        if self._timeout is None:
-            return given
-        return now + self._timeout if given is None else min(given, now + self._timeout)
 
     def _cancel(self, origin: Link, call_id: bytes) -> Steps:
         call = self._calls.get(call_id)
@@ -301,6 +295,8 @@ class Head:
         if call is None:
             self.dropped += 1
             return []
+        neighbour.done += 1
+        neighbour.took += now - call.waiting_since
         steps: Steps = []
         if call.origin is None or call.request is None:
             self._forget(call)

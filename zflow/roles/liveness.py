@@ -25,13 +25,13 @@ class Neighbour:
 
     calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
     takes. idempotent: the endpoints that it may run more than once, ``*`` for all. cause: why it is not ready, for
-    people. nodes: the names in our Flow, by which the peer tells which
-    parameters are meant for others.
+    people. done, took: how many outcomes have come from it, and the seconds that their calls took, waiting included.
+    nodes: the names in our Flow, by which the peer tells which parameters are meant for others.
     """
 
     __slots__ = (
         *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
-        *("_granted", "_is_lent", "_greeting", "_new_id"),
+        *("done", "took", "_granted", "_is_lent", "_greeting", "_new_id"),
     )
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
@@ -43,6 +43,8 @@ class Neighbour:
         self.idempotent: frozenset[str] = frozenset()
         self.calls: dict[bytes, Any] = {}
         self.cause = "no answer to HELLO; is it a zflow peer?"
+        self.done = 0
+        self.took = 0.0
         self._granted = 0
         self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}

@@ -163,6 +163,7 @@ class Developing(Service):
         for link, address in external_addresses(plan.nodes).all().items():
             is_open.directory.set(link, address)
         trust(is_open.directory, plan.nodes, plan.identity)
+        is_open.resolver.follow(plan.nodes)
         role, _ = self._way_in(plan, is_open.supervisor, is_open.directory)
         is_open.supervisor.change_front(plan.gateway)
         is_open.lanes.renew(role, GRACE)

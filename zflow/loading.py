@@ -27,6 +27,7 @@ from zflow.config.definition import (
 )
 from zflow.config.places import Place
 from zflow.config.plain_yaml import dump, parse
+from zflow.endpoints import Endpoint, endpoints_of
 from zflow.errors import ConfigError, nearest
 from zflow.executor import (
     INJECTED,
@@ -124,6 +125,13 @@ class ExecutorDescription:
             if self.known is not None:
                 return self.known
             raise ConfigError(f"{self}: {error}") from error.__cause__
+
+    def foresee(self) -> tuple[type[Executor], dict[str, Endpoint]]:
+        """The class, and what an instance of it would answer. Raises as `build` does before it calls ``__init__``."""
+        cls = self.find_class()
+        injected = dict.fromkeys(INJECTED) if accepts_injected(cls) else {}
+        self._check_arguments(cls, {**self.arguments, **injected})
+        return cls, endpoints_of(cls, self.requests, self.batching)
 
     def _build_in_two_steps(self, cls: type[Executor], injected: Mapping[str, Any]) -> Executor:
         self._check_arguments(cls, self.arguments)

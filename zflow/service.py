@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
@@ -14,6 +15,7 @@ from zflow.config.plan import Plan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
+from zflow.drivers.resolver import Resolver
 from zflow.errors import ConfigError
 from zflow.processes.child import ProcessStatus
 from zflow.processes.control_desk import ControlDesk
@@ -41,6 +43,7 @@ class Running(NamedTuple):
     lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
     desk: ControlDesk
     directory: Directory
+    resolver: Resolver
 
 
 class Service(Asker):
@@ -49,7 +52,7 @@ class Service(Asker):
     Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
     """
 
-    _spec: Any
+    _spec: Any  # FlowSpec or DeploymentSpec
 
     def __init__(self, log: Log, *, quiet: bool = False) -> None:
         self._log = log
@@ -137,7 +140,9 @@ class Service(Asker):
             except BaseException:
                 supervisor.close()
                 raise
-            self._open = Running(supervisor, lanes, desk, directory)
+            resolver = Resolver(directory, plan.nodes)
+            resolver.start()
+            self._open = Running(supervisor, lanes, desk, directory, resolver)
             self._running = plan
             self._has_opened()
         self._tell_ready(supervisor.gateway_address)
@@ -148,11 +153,16 @@ class Service(Asker):
         with self._changing:
             is_open, self._open = self._open, None
             end = self._is_closing()
+        told = f"waiting for what is under way to end, for at most {grace:g} s; a second Ctrl-C ends it at once"
+        telling = threading.Timer(_TOLD_AFTER, self._log.info, [told])
+        telling.daemon = True
         try:
             if is_open is not None:
+                telling.start()
                 _close(is_open, grace)
             end()
         finally:
+            telling.cancel()
             self._sigterm.end()
 
     def __enter__(self: AnyService) -> AnyService:
@@ -232,6 +242,22 @@ class Service(Asker):
         self._spec = spec
         self._running = self._running._replace(workers=(*others, *workers))
 
+    def plot(self, path: str | Path) -> None:
+        """Draw its Executors and what they need into the file `path`: ``.svg``, or ``.mmd`` for Mermaid.
+
+        It need not be open. Raises ConfigError for another kind of file.
+        """
+        from zflow.exports.picture import write_picture  # few ever draw
+
+        write_picture(self._spec, path)
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from zflow.exports.drawing import drawing_of
+        from zflow.exports.svg import svg
+
+        return svg(drawing_of(self._spec))
+
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""
         return self._opened().supervisor.status()
@@ -265,10 +291,12 @@ def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dic
     return {**options, "uses_with": {**before, **given}} if isinstance(given, Mapping) else dict(options)
 
 
+_TOLD_AFTER = 1.0  # seconds that closing may take until a person is told why
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
 
 
 def _close(running: Running, grace: float) -> None:
+    running.resolver.close()
     try:
         running.lanes.close(grace)
     finally:

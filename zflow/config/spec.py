@@ -7,7 +7,7 @@ saved; the other fields hold what follows from it (names, needs, what an Executo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
 from zflow.errors import ConfigError, TopologyError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
-from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology
+from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology, faults_of
 from zflow.wire.conditions import encode_condition
 from zflow.wire.payload import decode_map
 
@@ -385,6 +385,10 @@ class FlowSpec:
     def topology(self) -> Topology:
         """The checked graph. Raises TopologyError for unknown, duplicate or circular names."""
         return Topology([_node(executor) for executor in self.executors])
+
+    def graph_faults(self) -> Iterator[tuple[int, TopologyError]]:
+        """Which Executors, by their index, keep this from being a graph, and why; circles aside."""
+        return faults_of([_node(executor) for executor in self.executors])
 
     def _free_name(self, stem: str, number: int | None = None) -> str:
         """`stem` and `number`, or the next number that is free."""

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_r
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
+from zflow.drivers.resolver import Resolver
 from zflow.drivers.user_code import UserCode
 from zflow.errors import ProtocolError, StartError, ZflowError
 from zflow.executor import Executor
@@ -65,7 +67,7 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     directory = Directory(words["addresses"], words["replicas"])
     hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
-    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.was_abandoned)
     try:
         plan = parcel.unpack(words["plan"])
         if description is not None or words["executor"]:
@@ -139,6 +141,7 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
         trust(directory, plan.nodes, plan.identity)
+        Resolver(directory, plan.nodes).start()
         tell = partial(_tell_floating, log)
         role = gateway_role(
             plan.topology,
@@ -264,11 +267,11 @@ def _below_ours(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _remove_socket(bind: str, is_abandoned: bool) -> None:
+def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:
     """A socket file outlives its socket. A directory without an owner is removed by the last one to leave."""
     if bind.startswith("ipc://"):
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-        if is_abandoned:
+        if was_abandoned():
             remove_if_left(os.path.dirname(path))

@@ -153,16 +153,12 @@ class Service(Asker):
         with self._changing:
             is_open, self._open = self._open, None
             end = self._is_closing()
-        told = f"waiting for what is under way to end, for at most {grace:g} s; a second Ctrl-C ends it at once"
-        telling = threading.Timer(_TOLD_AFTER, self._log.info, [told])
-        telling.daemon = True
         try:
             if is_open is not None:
-                telling.start()
-                _close(is_open, grace)
-            end()
+                with _telling_why(self._log, grace):
+                    _close(is_open, grace)
+                    end()
         finally:
-            telling.cancel()
             self._sigterm.end()
 
     def __enter__(self: AnyService) -> AnyService:
@@ -293,6 +289,20 @@ def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dic
 
 _TOLD_AFTER = 1.0  # seconds that closing may take until a person is told why
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
+
+
+@contextmanager
+def _telling_why(log: Log, grace: float) -> Iterator[None]:
+    """Whoever has to wait is told what for."""
+    told = f"waiting for what is under way to end, for at most {grace:g} s; a second Ctrl-C ends it at once"
+    telling = threading.Timer(_TOLD_AFTER, log.info, [told])
+    telling.daemon = True
+    telling.start()
+    try:
+        yield
+    finally:
+        telling.cancel()
+        telling.join()
 
 
 def _close(running: Running, grace: float) -> None:

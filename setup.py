@@ -38,6 +38,8 @@ TEST = [
     "mypy>=2.0",
     "types-PyYAML>=6.0",
     "matplotlib>=3.8",  # bench draws with it
+    "nbclient>=0.10",  # a notebook as users have it
+    "ipykernel>=6.29",
 ]
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]

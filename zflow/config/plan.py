@@ -68,7 +68,7 @@ class WorkerPlan(NamedTuple):
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
-    the folder of the keys that callers by tcp must have; empty for none.
+    the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
     """
 
     name: str
@@ -85,6 +85,7 @@ class WorkerPlan(NamedTuple):
     cpus: Cpus | None = None
     may_share: bool = True
     keys: str = ""
+    reload: bool = False
 
 
 class GatewayPlan(NamedTuple):
@@ -133,10 +134,14 @@ def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
-    workers = [
-        worker._replace(keys=spec.keys) for executor in local for worker in _workers(executor, _bind(executor, spec))
-    ]
+    workers = [worker for executor in local for worker in plan_workers(spec, executor.name)]
     return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes, gateway.identity)
+
+
+def plan_workers(spec: FlowSpec, name: str) -> tuple[WorkerPlan, ...]:
+    """The processes of the Executor `name` in the plan of a Flow, whatever the others are like. Raises ConfigError."""
+    [executor] = [executor for executor in spec.executors if executor.name == name]
+    return tuple(worker._replace(keys=spec.keys) for worker in _workers(executor, _bind(executor, spec)))
 
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
@@ -174,13 +179,13 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False, keys: str = "
     return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)._replace(keys=keys)
 
 
-def plan_deployment(deployment: DeploymentSpec) -> Plan:
+def plan_deployment(deployment: DeploymentSpec, name: str = "") -> Plan:
     """The plan of one Executor that stands alone, with a head before its processes.
 
-    Without a name it takes its class's. Raises ConfigError.
+    Without a name it takes `name`, or else its class's. Raises ConfigError.
     """
     spec, front = deployment.executor, deployment.front
-    spec = replace(spec, name=spec.name or _description(spec).class_name)
+    spec = replace(spec, name=spec.name or name or _description(spec).class_name)
     node = _node(spec, _checked_keys(front.keys), front.insecure)
     is_safe = front.insecure or bool(front.keys)
     head = HeadPlan(
@@ -256,6 +261,7 @@ def _worker(
         max_concurrency=spec.max_concurrency,
         cpus=spec.cpus,
         may_share=spec.start_method == "warm",
+        reload=spec.reload,
     )
 
 
@@ -306,7 +312,7 @@ def _link_after(spec: ExecutorSpec) -> str:
 
 def _description(spec: ExecutorSpec) -> ExecutorDescription:
     try:
-        return describe(
+        described = describe(
             spec.uses,
             uses_with=spec.uses_with,
             uses_metas=spec.uses_metas,
@@ -314,6 +320,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
         )
+        return described.to_be_read_again() if spec.reload else described
     except ConfigError as error:
         raise type(error)(f"{spec.name}: {error}" if spec.name else str(error)) from error
 
@@ -345,6 +352,11 @@ def _bind(spec: ExecutorSpec, flow: FlowSpec) -> str | None:
     """Where its processes bind: a private ipc path unless a port was asked for."""
     host = _host(spec)
     if spec.port_in is not None:
+        if flow.keys and (spec.reload or spec.restart):
+            raise ConfigError(
+                f"{spec.name}: reload and restart cannot renew an Executor that has keys and a port of its own; leave "
+                "port_in out, or let it stand alone (zflow executor --reload)"
+            )
         return _tcp_address(host, spec.port_in, spec.name, is_safe=flow.insecure or bool(flow.keys))
     if not is_loopback(host):
         raise ConfigError(

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_r
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
+from zflow.drivers.resolver import Resolver
 from zflow.drivers.user_code import UserCode
 from zflow.errors import ProtocolError, StartError, ZflowError
 from zflow.executor import Executor
@@ -34,6 +36,7 @@ from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
 from zflow.processes.socket_directory import remove_if_left
+from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
@@ -41,7 +44,7 @@ from zflow.wire.header import Message
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
-_OURS = (__name__, "zflow.processes.family", "zflow.preloading")
+_OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
 _OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
@@ -62,9 +65,9 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     _take_place(words)
     log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
     directory = Directory(words["addresses"], words["replicas"])
-    hearing = Hearing(channel, directory)
+    hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
-    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.was_abandoned)
     try:
         plan = parcel.unpack(words["plan"])
         if description is not None or words["executor"]:
@@ -76,7 +79,8 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
         code = _tell_failure(error, lifeline, channel)
     else:
         hearing.reactor = reactor
-        channel.send({"ready": reactor.address, "pid": os.getpid()})
+        made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
+        channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
         code = _serve(reactor, log)
     lifeline.end()
     lifeline.leave()
@@ -137,6 +141,7 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
         for link, address in external_addresses(plan.nodes).all().items():
             directory.set(link, address)
         trust(directory, plan.nodes, plan.identity)
+        Resolver(directory, plan.nodes).start()
         tell = partial(_tell_floating, log)
         role = gateway_role(
             plan.topology,
@@ -262,11 +267,11 @@ def _below_ours(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _remove_socket(bind: str, is_abandoned: bool) -> None:
+def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:
     """A socket file outlives its socket. A directory without an owner is removed by the last one to leave."""
     if bind.startswith("ipc://"):
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-        if is_abandoned:
+        if was_abandoned():
             remove_if_left(os.path.dirname(path))

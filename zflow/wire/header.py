@@ -210,9 +210,6 @@ def is_endpoint(name: str) -> bool:
     return not name or _ENDPOINT.fullmatch(name) is not None
 
 
-ENDPOINT_PATTERN = _ENDPOINT.pattern
-
-
 def _unpack(frame: Buffer) -> Any:
     if len(frame) > MAX_HEADER:
         raise ProtocolError(f"a header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")

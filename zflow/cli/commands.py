@@ -1,4 +1,4 @@
-"""The command line: click commands over the Python API; no decisions of its own.
+"""The commands that start, ask and change things, and the one that all commands stand under.
 
 Options of Executors and Flows are those of config/spec.py, under the same names; their help texts come from there.
 """
@@ -14,29 +14,16 @@ from typing import Any, TypeVar
 
 import click
 
+from zflow.cli.check import check
+from zflow.cli.groups import Commands
+from zflow.cli.words import mapping
 from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
-from zflow.errors import ConfigError, Unavailable, ZflowError, nearest
+from zflow.errors import ConfigError, Unavailable
 from zflow.version import __version__
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
-
-
-class Commands(click.Group):
-    """A group that knows the nearest command to a misspelled one, and turns zflow's errors into exit codes."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}: {nearest(args[0], self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ZflowError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
 
 
 def spec_options(
@@ -103,11 +90,12 @@ def main() -> None:
 def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
+    behind a head.
     """
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
-    if not spec.is_one_process:
+    if not spec.is_one_process or spec.reload or spec.restart:
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 
@@ -138,7 +126,11 @@ def deployment(**words: Any) -> None:
     if uses is None or not is_file(uses) or not is_deployment(uses):
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given))
     del given["uses"]
-    _serve(load_deployment(Path(uses)).override(place, Surface.CLI, **given))
+    from zflow.deployment import Deployment
+
+    read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **given)  # noqa: E731
+    with Deployment._of(Path(uses), read) as opened:
+        opened.block()
 
 
 def _serve(spec: DeploymentSpec) -> None:
@@ -155,13 +147,13 @@ def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
     from zflow.flow import Flow
 
-    with Flow(_flow_spec(uses, words)) as opened:
+    with Flow._of(Path(uses), lambda: _flow_spec(uses, words)) as opened:
         opened.block()
 
 
 @main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
 @click.option("--uses", required=True, metavar="FILE", help="YAML file of a Flow whose Executors are all external")
-@spec_options(FlowSpec)
+@spec_options(FlowSpec, leave_out=("reload", "restart"))
 def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; every Executor of it must be external."""
     from zflow.config.plan import plan_gateway
@@ -228,7 +220,7 @@ def rolling_update(address: str, name: str, uses_with: Sequence[str]) -> None:
 
     For who has started the Flow, on the host where it runs.
     """
-    arguments = {key: value for words in uses_with for key, value in _mapping(words).items()}
+    arguments = {key: value for words in uses_with for key, value in mapping(words).items()}
     _give_order(address, "rolling_update", "to be renewed", name=name, uses_with=arguments)
     click.echo(f"{name} is renewed", err=True)
 
@@ -267,7 +259,7 @@ def call(address: str, endpoint: str, texts: Sequence[str], documents: str | Non
 
     parameters = {}
     for words in options.pop("parameters"):
-        parameters.update(_mapping(words))
+        parameters.update(mapping(words))
     inputs = [{"text": text} for text in texts] + _documents(documents)
     keys = {name: options.pop(name) for name in ("keys", "server_key", "insecure")}
     with Client(address, **keys) as asking:
@@ -358,15 +350,6 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-def _mapping(words: str) -> dict[str, Any]:
-    from zflow.config.kinds import read_mapping
-
-    value = read_mapping(words)
-    if not isinstance(value, dict):
-        raise click.BadParameter(f"expected KEY=VALUE or a JSON object, got {words!r:.80}")
-    return value
-
-
 def _documents(source: str | None) -> list[Any]:
     if source is None:
         return []
@@ -379,3 +362,7 @@ def _documents(source: str | None) -> list[Any]:
     except ValueError as error:
         raise click.BadParameter(f"--json: {error}") from None
     return value if isinstance(value, list) else [value]
+
+
+for _command in (check,):
+    main.add_command(_command)

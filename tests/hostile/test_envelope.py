@@ -113,7 +113,7 @@ CASES = [
     ("38 a DRAIN to a peer", [header(kind=int(Kind.DRAIN), call_id=b"", endpoint="")], DROPPED),
     ("38 a CHALLENGE to a peer", [header(kind=int(Kind.CHALLENGE), call_id=b"", endpoint="")], DROPPED),
     ("38 a READY of credit 10^9", [header(kind=int(Kind.READY), endpoint="", extra={"credit": 10**9})], DROPPED),
-    ("38 a READY of credit -1", [header(kind=int(Kind.READY), endpoint="", extra={"credit": -1})], DROPPED),
+    ("38 a READY of credit -1", [header(kind=int(Kind.READY), endpoint="", extra={"credit": -1})], PROTOCOL),
     ("38 a STATUS without details", [header(kind=int(Kind.STATUS), endpoint="")], PROTOCOL),
     ("39 a CANCEL of nobody's call", [header(kind=int(Kind.CANCEL), endpoint="")], IGNORED),
     ("39 a MORE of nobody's call", [header(kind=int(Kind.MORE), endpoint="", extra={"items": 5})], IGNORED),

@@ -17,7 +17,7 @@ from zflow.documents import arrays, limits
 from zflow.drivers import sockets, way_out
 from zflow.drivers.reactor import Reactor
 from zflow.errors import BY_CODE, ProtocolError, UnsupportedRequest
-from zflow.roles import front_door, head, head_peer, liveness
+from zflow.roles import backlog, front_door, head, head_peer, liveness
 from zflow.wire import frames, header
 from zflow.wire.frames import Part, part
 from zflow.wire.header import Kind, Message, decode, encode, is_endpoint
@@ -97,7 +97,7 @@ def test_limits_are_those_of_the_code() -> None:
         "MAX_PLAIN_DEPTH": limits.MAX_DEPTH,
         "MAX_ARRAY": limits.MAX_ARRAY_BYTES,
         "MAX_CREDIT": liveness.MAX_CREDIT,
-        "QUEUE_LIMIT": head.QUEUE_LIMIT,
+        "QUEUE_LIMIT": backlog.QUEUE_LIMIT,
         "ATTEMPTS": 1 + head.RETRIES,
     }
     for name in TOLD["limits"].keys() - in_the_code.keys():

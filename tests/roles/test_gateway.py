@@ -26,7 +26,7 @@ from zflow.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from zflow.roles import head as head_module
+from zflow.roles import backlog
 from zflow.roles.contract import group_of
 from zflow.roles.front_door import FAREWELL
 from zflow.roles.head import PATIENCE
@@ -327,7 +327,7 @@ def test_a_refusal_while_a_sibling_may_run_is_none_either():
 
 
 def test_a_full_node_refuses_the_request_and_its_branches(monkeypatch):
-    monkeypatch.setattr(head_module, "QUEUE_LIMIT", 1)
+    monkeypatch.setattr(backlog, "QUEUE_LIMIT", 1)
     flow = SmallFlow([Node("a", ("gateway",)), Node("b", ("gateway",)), Node("c", ("a", "b"))], takes=1.0, credit=1)
     flow.network.run()
     calls = [flow.ask() for _ in range(3)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zflow.errors import ResourceExhausted, Unavailable
 from zflow.roles.contract import Link
 from zflow.roles.liveness import Neighbour
-from zflow.wire.header import NOT_STARTED, Kind, Message
+from zflow.wire.header import IDEMPOTENT, NOT_STARTED, Kind, Message
 
 RETRIES = 2
 _RETRYABLE = (Unavailable.code, ResourceExhausted.code)  # no set: a foreign code may be something unhashable
@@ -39,6 +39,11 @@ class Call:
         self.neighbour: Neighbour | None = None
         self.waiting_since = now
         self.losses: tuple[tuple[Neighbour, bytes], ...] = ()
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether it may run more than once."""
+        return self.request is not None and bool(self.request.flags & IDEMPOTENT)
 
     def may_go_elsewhere(self, outcome: Message) -> bool:
         """Whether `outcome` is no reason to give up: it has not been started, and another replica may have room."""

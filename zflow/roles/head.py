@@ -5,7 +5,7 @@ Five rules:
 1. A request waits here, not at a replica: a replica is sent at most what its credit allows, the least burdened first.
 2. Every request ends in exactly one outcome. What arrives later or twice is dropped and counted.
 3. A request that has certainly not started is sent again, elsewhere first. One that may have run is sent again only
-   if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``.
+   if it is idempotent; otherwise its loss is told as ``Unavailable(maybe_executed=True)``. Both within a budget.
 4. Nothing waits in vain: while no replica is ready a request waits `PATIENCE` seconds, then hears why; at once when
    all of them have refused us, because keys do not change by waiting.
 5. Replicas come and go. One that is to go gets nothing more, and its connection is kept until it has answered.
@@ -14,31 +14,23 @@ Five rules:
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from zflow.errors import (
-    AuthError,
-    Cancelled,
-    DeadlineExceeded,
-    InvalidRequest,
-    PoisonRequest,
-    ProtocolError,
-    RemoteError,
-    ResourceExhausted,
-    Unavailable,
-)
+from zflow.errors import AuthError, Cancelled, PoisonRequest, ProtocolError, RemoteError, Unavailable
+from zflow.roles.backlog import Backlog, Room
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.call import RETRIES, Call, deadline_of
 from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
+from zflow.roles.ejection import Ejection
 from zflow.roles.isolation import MOST_SUSPECTS, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
+from zflow.roles.misfortunes import full, late, lost, too_large
+from zflow.roles.retry_budget import RetryBudget
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 PATIENCE = 3.0
-QUEUE_LIMIT = 10_000
 _BACKOFF = 0.05
 
 
@@ -48,7 +40,8 @@ class Head:
     node: the Executor's name in the Flow, for errors; name: what their texts call it, where that is not the same, as in
     ``encoder/shard-1``. links: the ways out, one per replica. new_id: makes 16-byte ids. retries: how often an
     idempotent request is sent again after it may have run. timeout: seconds that one call may take, None for no limit.
-    nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries.
+    nodes: the names of all Executors in the Flow. chance: a number in [0, 1), to spread retries. room: for what
+    waits, shared with the other heads of its process.
     """
 
     def __init__(
@@ -63,6 +56,7 @@ class Head:
         nodes: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
         name: str = "",
+        room: Room | None = None,
     ) -> None:
         self.node = node
         self.name = name or node
@@ -76,8 +70,10 @@ class Head:
         self._idempotent = idempotent
         self._chance = chance
         self._calls: dict[bytes, Call] = {}
-        self._queue: deque[Call] = deque()
+        self._queue = Backlog(room)
         self._isolation = Isolation()
+        self._budget = RetryBudget()
+        self._ejection = Ejection()
         self._deadlines: Timers[Call] = Timers()
         self._delayed: Timers[Call] = Timers()
         self._none_ready_since = 0.0
@@ -129,9 +125,13 @@ class Head:
             return self._caller_lost(link)
         steps: Steps = []
         was_served = self._is_served()
+        was_ready = neighbour.state == READY
         calls = neighbour.lose(reason)
+        is_paid = not any(call.is_idempotent for call in calls) or self._budget.draw(self.neighbours, is_refusal=False)
         for call in reversed(calls):  # each goes to the front of the queue
-            steps += self._outlive(call, neighbour, now, is_suspect=len(calls) <= MOST_SUSPECTS)
+            steps += self._outlive(call, neighbour, now, is_suspect=len(calls) <= MOST_SUSPECTS, is_paid=is_paid)
+        if calls and was_ready:
+            self._ejection.failed(neighbour, self.neighbours, reason, now)
         if neighbour.is_done_with:
             del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
@@ -141,10 +141,12 @@ class Head:
 
     def expire(self, now: float) -> Steps:
         steps: Steps = []
+        if self._ejection.is_active:
+            self._ejection.readmit(self.neighbours, now)
         for call in self._deadlines.due(now):
-            steps += self._too_late(call)
+            steps += self._too_late(call, now)
         for call in self._delayed.due(now):
-            self._isolation.add(call) if call.losses else self._queue.append(call)
+            self._isolation.add(call) if call.losses else self._queue.add(call)
         if self._queue or self._isolation.is_active:
             steps += self._assign(now)
             steps += self._lose_patience(now)
@@ -155,6 +157,8 @@ class Head:
         delayed = self._delayed.next()
         if delayed is not None and (due is None or delayed < due):
             due = delayed
+        if self._ejection.is_active and (prove := self._ejection.next_due()) is not None:
+            due = prove if due is None else min(due, prove)
         waiting = self._longest_waiting() if self._queue or self._isolation.is_active else None
         if waiting is not None and not self._is_served():
             impatient = max(waiting.waiting_since, self._none_ready_since) + PATIENCE
@@ -211,12 +215,14 @@ class Head:
             self.dropped += 1
             return []
         if too_much := excess(message.parts):
-            refused = InvalidRequest(f"{self.name}: {too_much}; send fewer Documents at once", node=self.node)
+            refused = too_large(self.name, self.node, too_much)
             return [(origin, failure(message.call_id, refused, not_started=True))]
-        if len(self._queue) >= QUEUE_LIMIT and self._is_full():
-            waiting = f"{self.name}: {QUEUE_LIMIT} requests wait already"
-            full = ResourceExhausted(waiting, node=self.node, retry_after=0.1)
-            return [(origin, failure(message.call_id, full, not_started=True))]
+        neighbour = None if self._queue else least_outstanding(self._neighbours.values())
+        steps: Steps = []
+        if neighbour is None and self._queue.refusal(message.parts):
+            steps = self.expire(now)  # what is late makes room first
+            if why := self._queue.refusal(message.parts):
+                return [*steps, (origin, failure(message.call_id, full(self.name, self.node, why), not_started=True))]
         deadline = deadline_of(message, self._timeout, now)
         call = Call(origin, message, deadline, now)
         if self._idempotent:
@@ -225,13 +231,11 @@ class Head:
         if deadline is not None:
             self._deadlines.add(deadline, call)
             if deadline <= now:
-                return []  # expire, which is due now, tells it
-        if not self._queue:
-            neighbour = least_outstanding(self._neighbours.values())
-            if neighbour is not None:
-                return [self._send(call, message, neighbour, now)]
-        self._queue.append(call)
-        return []
+                return steps  # expire, which is due now, tells it
+        if neighbour is not None:
+            return [self._send(call, message, neighbour, now)]
+        self._queue.add(call)
+        return steps + self._assign(now) if steps else steps
 
     def _cancel(self, origin: Link, call_id: bytes) -> Steps:
         call = self._calls.get(call_id)
@@ -275,7 +279,7 @@ class Head:
             neighbour = least_outstanding(self._neighbours.values(), call.avoid)
             if neighbour is None:
                 break
-            queue.popleft()
+            queue.take()
             steps.append(self._send(call, call.request, neighbour, now))
         return steps
 
@@ -300,14 +304,24 @@ class Head:
         steps: Steps = []
         if call.origin is None or call.request is None:
             self._forget(call)
-        elif call.may_go_elsewhere(message):
+        elif call.may_go_elsewhere(message) and self._may_retry(neighbour, message, now):
             self._wait(call, call.request, neighbour, now)
         else:
+            if neighbour.failures and not message.flags & NOT_STARTED:
+                neighbour.prove_well()
             if call.may_have_run and message.flags & NOT_STARTED:  # not this time, but an earlier one
                 message.flags = message.flags & ~NOT_STARTED | MAYBE_EXECUTED
             steps.append((call.origin, message))
             self._forget(call)
         return steps + self._assign(now) if self._queue or self._isolation.is_active else steps
+
+    def _may_retry(self, neighbour: Neighbour, refusal: Message, now: float) -> bool:
+        """Whether what a replica has handed back may be sent elsewhere. If it is just leaving, that is free."""
+        if neighbour.state != READY:
+            return True
+        if refusal.extra.get("code") == Unavailable.code:
+            self._ejection.failed(neighbour, self.neighbours, "it handed a request back", now)
+        return self._budget.draw(self.neighbours, is_refusal=True)
 
     def _partial(self, neighbour: Neighbour, message: Message) -> Steps:
         """A piece of the answer. From now on nobody else may answer: the caller would hear the beginning twice."""
@@ -332,26 +346,21 @@ class Head:
                 steps += self._end(call, PoisonRequest(f"{self.name}: {why_poison(call)}", node=self.node))
         return steps
 
-    def _outlive(self, call: Call, neighbour: Neighbour, now: float, *, is_suspect: bool) -> Steps:
-        """The replica that had `call` is gone with it."""
+    def _outlive(self, call: Call, neighbour: Neighbour, now: float, *, is_suspect: bool, is_paid: bool) -> Steps:
+        """The replica that had `call` is gone with it. is_paid: whether there was a token for it to be sent again."""
         request, origin = call.request, call.origin
         if request is None or origin is None:
             self._forget(call)
             return []
         call.may_have_run = True
-        if request.flags & IDEMPOTENT and call.sent <= self._retries and not call.given_up:
+        may_repeat = call.is_idempotent and call.sent <= self._retries and not call.given_up
+        if may_repeat and is_paid:
             if is_suspect:
                 call.losses += ((neighbour, neighbour.boot),)
             self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
-        lost = Unavailable(
-            f"{neighbour.link} was lost while it had the request ({neighbour.cause}); the request may have run",
-            node=self.node,
-            peer=neighbour.link,
-            maybe_executed=True,
-        )
-        return [(origin, failure(call.call_id, lost))]
+        return [(origin, failure(call.call_id, lost(neighbour, self.node, is_unpaid=may_repeat)))]
 
     def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
@@ -361,28 +370,25 @@ class Head:
         if call.losses:
             self._isolation.add(call)
         elif len(self._neighbours) > 1 or neighbour.state == LOST:
-            self._queue.appendleft(call)
+            self._queue.add(call, first=True)
         else:
             self._delayed.add(now + _BACKOFF * 2**call.sent * self._chance(), call)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def _too_late(self, call: Call) -> Steps:
+    def _too_late(self, call: Call, now: float) -> Steps:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
-            where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
-            if neighbour is None and not self._is_served():
-                where = f"before it was reached ({causes_of(self.neighbours)})"
+            unreached = () if self._is_served() else self.neighbours
             may_have_run = neighbour is not None or call.may_have_run
-            late = DeadlineExceeded(
-                f"{self.name}: the deadline passed {where}", node=self.node, maybe_executed=may_have_run
-            )
-            steps.append((origin, failure(call.call_id, late, not_started=not may_have_run)))
+            error = late(self.name, self.node, neighbour, unreached, maybe_executed=may_have_run)
+            steps.append((origin, failure(call.call_id, error, not_started=not may_have_run)))
         if neighbour is None:
             self._forget(call)
         else:
             steps.append(self._abandon(call, neighbour))
+            self._ejection.failed(neighbour, self.neighbours, "a deadline passed while it had a request", now)
         return steps
 
     def _lose_patience(self, now: float) -> Steps:
@@ -417,15 +423,10 @@ class Head:
 
     def _note_readiness(self, was_served: bool, now: float) -> None:
         """The wait for a replica begins when the last ready one is gone; each failure to connect is no new wait."""
+        if self._ejection.is_active:
+            self._ejection.readmit(self.neighbours, now)
         if was_served and not self._is_served():
             self._none_ready_since = now
-
-    def _is_full(self) -> bool:
-        """Whether QUEUE_LIMIT requests really wait. Those that were settled meanwhile are cleared away."""
-        if len(self._calls) - sum(len(neighbour.calls) for neighbour in self._neighbours.values()) >= QUEUE_LIMIT:
-            return True
-        self._queue = deque(call for call in self._queue if call.request is not None)
-        return False
 
     def _abandon(self, call: Call, neighbour: Neighbour) -> Step:
         """Nobody waits for `call` any more; its place at the replica stays taken until the replica lets go of it."""
@@ -441,5 +442,7 @@ class Head:
         return [(call.origin, failure(call.call_id, error, not_started=not call.may_have_run))]
 
     def _forget(self, call: Call) -> None:
+        if call.neighbour is None:
+            self._queue.release(call)
         call.request = None
         del self._calls[call.call_id]

@@ -31,7 +31,7 @@ class Neighbour:
 
     __slots__ = (
         *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
-        *("done", "took", "_granted", "_is_lent", "_greeting", "_new_id"),
+        *("done", "took", "failures", "ejections", "_granted", "_most", "_is_lent", "_greeting", "_new_id"),
     )
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
@@ -45,7 +45,10 @@ class Neighbour:
         self.cause = "no answer to HELLO; is it a zflow peer?"
         self.done = 0
         self.took = 0.0
+        self.failures = 0
+        self.ejections = 0
         self._granted = 0
+        self._most: int | None = None  # more than this it gets in no case: 0 while it is ejected, 1 on probation
         self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
@@ -73,17 +76,55 @@ class Neighbour:
             return False
         self.state = READY
         self._granted = credit
-        self.credit = 0 if self._is_lent else credit
+        self._limit_credit()
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
         self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
-        self.cause = ""
+        if not self.is_ejected:
+            self.cause = ""
         return True
 
     def lend(self, is_lent: bool) -> None:
         """Whether it takes nothing from now on but what it is given past its credit, one at a time."""
         self._is_lent = is_lent
-        self.credit = 0 if is_lent or self.state != READY else self._granted
+        self._limit_credit()
+
+    def eject(self, cause: str) -> None:
+        """It gets nothing until further notice, however ready it is."""
+        self._most = 0
+        self.cause = cause
+        self._limit_credit()
+
+    def put_on_probation(self) -> None:
+        """It was ejected, and gets one request at a time until one goes well."""
+        self._most = 1
+        if self.state == READY:
+            self.cause = ""
+        self._limit_credit()
+
+    def prove_well(self) -> None:
+        """Something went well after failures."""
+        self.failures = 0
+        if self.on_probation:
+            self.ejections = 0
+            self._most = None
+            self._limit_credit()
+
+    @property
+    def is_ejected(self) -> bool:
+        """Whether it gets nothing for its failures."""
+        return self._most == 0
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether it was ejected and has not proven itself since."""
+        return self._most == 1
+
+    def _limit_credit(self) -> None:
+        if self._is_lent or self.state != READY:
+            self.credit = 0
+        else:
+            self.credit = self._granted if self._most is None else min(self._granted, self._most)
 
     def has_died_since(self, boot: bytes) -> bool | None:
         """Whether the incarnation `boot` of the peer is gone; None while that is not known."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from zflow.roles.liveness import Neighbour
+from zflow.roles.liveness import READY, Neighbour
+
+EJECTED = "ejected"
 
 
 class Spreading(Protocol):
@@ -33,7 +35,7 @@ def standing_of(head: Spreading) -> dict[str, Any]:
 
 def _replica(neighbour: Neighbour) -> dict[str, Any]:
     told = {
-        "state": neighbour.state,
+        "state": EJECTED if neighbour.is_ejected and neighbour.state == READY else neighbour.state,
         "credit": neighbour.credit,
         "inflight": len(neighbour.calls),
         "done": neighbour.done,

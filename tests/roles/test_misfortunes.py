@@ -1,0 +1,40 @@
+"""What a head tells of requests without an answer names what happened, where, and what helps."""
+
+from __future__ import annotations
+
+from tests.support.clock import Ids
+from zflow.roles.liveness import Neighbour
+from zflow.roles.misfortunes import full, late, lost, too_large
+
+
+def neighbour() -> Neighbour:
+    made = Neighbour("a/rep-0", Ids())
+    made.cause = "the connection broke"
+    return made
+
+
+def test_too_large_says_what_to_do():
+    told = str(too_large("a", "a", "9 bytes too many"))
+    assert "9 bytes too many" in told and "send fewer Documents" in told
+
+
+def test_full_says_when_to_ask_again():
+    told = full("a/shard-0", "a", "5 requests wait already")
+    assert told.retryable and told.retry_after > 0 and told.node == "a" and not told.maybe_executed
+    for word in ("a/shard-0", "5 requests", "ask again in 0.1 s", "replicas"):
+        assert word in str(told)
+
+
+def test_lost_says_whose_and_that_it_may_have_run():
+    told = lost(neighbour(), "a", is_unpaid=False)
+    assert told.maybe_executed and told.peer == "a/rep-0" and "the connection broke" in str(told)
+    assert "not sent again" in str(lost(neighbour(), "a", is_unpaid=True))
+    assert "not sent again" not in str(told)
+
+
+def test_late_says_where_the_time_went():
+    assert "while a/rep-0 worked on it" in str(late("a", "a", neighbour(), [], maybe_executed=True))
+    assert "waited for a free replica" in str(late("a", "a", None, [], maybe_executed=False))
+    assert "before it was reached (a/rep-0: the connection broke)" in str(
+        late("a", "a", None, [neighbour()], maybe_executed=False)
+    )

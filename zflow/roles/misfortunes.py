@@ -1,0 +1,38 @@
+"""What a head tells of a request that came to no answer of a replica's: what happened, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zflow.errors import DeadlineExceeded, InvalidRequest, ResourceExhausted, Unavailable
+from zflow.roles.backlog import RETRY_AFTER
+from zflow.roles.liveness import Neighbour, causes_of
+
+
+def too_large(name: str, node: str, too_much: str) -> InvalidRequest:
+    """No replica would accept it."""
+    return InvalidRequest(f"{name}: {too_much}; send fewer Documents at once", node=node)
+
+
+def full(name: str, node: str, why: str) -> ResourceExhausted:
+    """It would have to wait, and must not."""
+    told = f"{name}: {why}; ask again in {RETRY_AFTER:g} s, ask for less at once, or give it more replicas"
+    return ResourceExhausted(told, node=node, retry_after=RETRY_AFTER)
+
+
+def lost(neighbour: Neighbour, node: str, *, is_unpaid: bool) -> Unavailable:
+    """Its replica is gone with it. is_unpaid: it would be sent again, if only less had failed."""
+    told = f"{neighbour.link} was lost while it had the request ({neighbour.cause}); the request may have run"
+    if is_unpaid:
+        told = f"{told}, and is not sent again because too much fails just now; ask again later"
+    return Unavailable(told, node=node, peer=neighbour.link, maybe_executed=True)
+
+
+def late(
+    name: str, node: str, neighbour: Neighbour | None, unreached: Iterable[Neighbour], *, maybe_executed: bool
+) -> DeadlineExceeded:
+    """Its time is over. neighbour: who has it; unreached: all replicas, where none of them is ready."""
+    where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
+    if neighbour is None and (who := list(unreached)):
+        where = f"before it was reached ({causes_of(who)})"
+    return DeadlineExceeded(f"{name}: the deadline passed {where}", node=node, maybe_executed=maybe_executed)

@@ -17,7 +17,7 @@ from zflow.documents import arrays, limits
 from zflow.drivers import sockets, way_out
 from zflow.drivers.reactor import Reactor
 from zflow.errors import BY_CODE, ProtocolError, UnsupportedRequest
-from zflow.roles import backlog, front_door, head, head_peer, liveness
+from zflow.roles import backlog, ejection, front_door, head, head_peer, liveness, retry_budget
 from zflow.wire import frames, header
 from zflow.wire.frames import Part, part
 from zflow.wire.header import Kind, Message, decode, encode, is_endpoint
@@ -98,6 +98,10 @@ def test_limits_are_those_of_the_code() -> None:
         "MAX_ARRAY": limits.MAX_ARRAY_BYTES,
         "MAX_CREDIT": liveness.MAX_CREDIT,
         "QUEUE_LIMIT": backlog.QUEUE_LIMIT,
+        "QUEUE_BYTES": backlog.QUEUE_BYTES,
+        "RETRY_STORE": retry_budget.STORE,
+        "RETRY_SHARE": 1 / retry_budget.EARNED,
+        "EJECT_AFTER": ejection.FAILURES,
         "ATTEMPTS": 1 + head.RETRIES,
     }
     for name in TOLD["limits"].keys() - in_the_code.keys():
@@ -133,6 +137,8 @@ def test_timing_is_that_of_the_sockets_and_roles(ipc_directory: Path) -> None:
     assert timing["FAREWELL"] == front_door.FAREWELL * 1000
     assert timing["PROBE"] == front_door.PROBE * 1000
     assert timing["HEAD_GREETING"] == head_peer.GREETING * 1000
+    assert timing["EJECT_PAUSE"] == ejection.PAUSE * 1000
+    assert timing["EJECT_LONGEST"] == ejection.LONGEST * 1000
     assert timing["GRACE"] == inspect.signature(Reactor).parameters["grace"].default * 1000
 
 

@@ -21,9 +21,12 @@ from zflow.errors import (
     Unavailable,
 )
 from zflow.roles import backlog
+from zflow.roles.backlog import Room
 from zflow.roles.call import RETRIES
 from zflow.roles.contract import APPLICATION, Refusal, Steps, failure
+from zflow.roles.ejection import FAILURES, PAUSE
 from zflow.roles.head import PATIENCE, Head
+from zflow.roles.retry_budget import STORE
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, MAX_PARTS, part
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
@@ -39,6 +42,18 @@ def call(number: int) -> bytes:
 def request(number: int, *, budget: float | None = None, flags: int = 0) -> Message:
     microseconds = None if budget is None else int(budget * 1e6)
     return Message(Kind.REQUEST, call(number), "/", microseconds, flags, [part(DOCUMENTS, "gateway", [b"in"])])
+
+
+def heavy(number: int, size: int, *, budget: float | None = None) -> Message:
+    made = request(number, budget=budget)
+    made.parts = [part(DOCUMENTS, "gateway", [bytes(size)])]
+    return made
+
+
+def spend(head: Head) -> None:
+    """No retry is left."""
+    while head._budget.draw(head.neighbours, is_refusal=False):
+        pass
 
 
 def reply(number: int) -> Message:
@@ -194,6 +209,163 @@ def test_requests_that_were_given_up_do_not_fill_the_queue(monkeypatch):
     assert len(head._queue) < 30
     assert sent(head.receive(R0, reply(1), 1.0)) == [(R0, 2)]
     assert sent(head.receive(R0, reply(2), 1.0)) == [(R0, 50)]
+
+
+def test_what_waits_is_bounded_in_bytes_as_well():
+    head = head_of(R0, credit=1, room=Room(100))
+    assert sent(head.receive(UP, heavy(1, 90), 0.0)) == [(R0, 1)], "what need not wait is not counted"
+    assert head.receive(UP, heavy(2, 90), 0.0) == []
+    full = told(head.receive(UP, heavy(3, 20), 0.0))
+    assert is_failure(full, ResourceExhausted, NOT_STARTED)
+    assert "90 bytes" in details_of(full)["message"] and details_of(full)["retry_after"] > 0
+    head.receive(R0, reply(1), 1.0)
+    assert head.receive(UP, heavy(4, 20), 1.0) == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late", "caller gone", "answered"])
+def test_what_waits_no_longer_holds_no_bytes(how):
+    room = Room(100)
+    head = head_of(R0, credit=1, room=room)
+    caller = (b"caller",)
+    head.receive(UP, request(1), 0.0)
+    head.receive(caller, heavy(2, 90, budget=1.0), 0.0)
+    assert room.taken == 90
+    if how == "cancelled":
+        head.receive(caller, Message(Kind.CANCEL, call(2)), 0.5)
+    elif how == "late":
+        head.expire(1.0)
+    elif how == "caller gone":
+        head.lost(caller, "cannot send", 0.5)
+    else:
+        head.receive(R0, reply(1), 0.5)
+        head.receive(R0, reply(2), 0.6)
+    assert room.taken == 0
+    head.receive(R0, reply(1), 1.0)
+    assert leftovers(head) == []
+
+
+def test_what_is_late_leaves_first_when_the_queue_is_full():
+    head = head_of(R0, credit=1, room=Room(100))
+    head.receive(UP, request(1), 0.0)
+    head.receive(UP, heavy(2, 90, budget=1.0), 0.0)
+    [(to, late)] = head.receive(UP, heavy(3, 90), 1.0)
+    assert to == UP and late.call_id == call(2) and is_failure(late, DeadlineExceeded, NOT_STARTED)
+    assert sent(head.receive(R0, reply(1), 1.5)) == [(R0, 3)]
+
+
+# -- retries within a budget -------------------------------------------------------------------------------------------
+
+
+def test_a_storm_of_refusals_ends_with_the_budget():
+    head = head_of(credit=64)
+    attempts = failures = 0
+    for number in range(1, 1001):
+        steps = head.receive(UP, request(number), 0.0)
+        while leaving := sent(steps):
+            attempts += 1
+            [(link, _)] = leaving
+            steps = head.receive(link, refused(number, ResourceExhausted), 0.0)
+        failures += is_failure(told(steps), ResourceExhausted, NOT_STARTED)
+    assert failures == 1000 and attempts == 1000 + STORE
+
+
+def test_what_goes_well_pays_for_retries_again():
+    head = head_of()
+    spend(head)
+    for number in range(1, 11):
+        [(link, _)] = sent(head.receive(UP, request(number), 0.0))
+        head.receive(link, reply(number), 0.0)
+    head.receive(UP, request(11), 0.0)
+    assert sent(head.receive(R0, refused(11), 0.0)) == [(R1, 11)]
+    assert is_failure(told(head.receive(R1, refused(11), 0.0)), Unavailable, NOT_STARTED)
+
+
+def test_a_rolling_update_costs_no_retries():
+    head = head_of(credit=64)
+    spend(head)
+    for number in range(1, 31):
+        head.receive(UP, request(number), 0.0)
+    head.receive(R0, Message(Kind.DRAIN), 0.0)
+    handed_back = list(head._neighbours[R0].calls)
+    assert len(handed_back) == 15
+    for call_id in handed_back:
+        number = int.from_bytes(call_id, "big")
+        assert sent(head.receive(R0, refused(number), 0.0)) == [(R1, number)]
+
+
+def test_the_loss_of_a_connection_costs_one_retry_for_all_that_was_on_it():
+    head = head_of(credit=64)
+    for number in range(1, 61):
+        head.receive(UP, request(number, flags=IDEMPOTENT), 0.0)
+    assert len(sent(head.lost(R0, "the connection broke", 0.0))) == 30
+
+
+def test_without_a_budget_a_loss_is_told_at_once():
+    head = head_of()
+    spend(head)
+    head.receive(UP, request(1, flags=IDEMPOTENT), 0.0)
+    lost = told(head.lost(R0, "the connection broke", 0.0))
+    assert is_failure(lost, Unavailable, MAYBE_EXECUTED)
+    assert "not sent again because too much fails" in details_of(lost)["message"]
+    assert leftovers(head) == []
+
+
+# -- ejection ----------------------------------------------------------------------------------------------------------
+
+
+def let_fail(head: Head, link: str, now: float) -> None:
+    """All its calls come too late, and then it lets go of them."""
+    for number in range(100, 100 + FAILURES):
+        head.receive(UP, request(number, budget=1.0), now)
+        head.expire(now + 1.0)
+        head.receive(link, reply(number), now + 1.0)
+
+
+def test_a_replica_that_fails_in_a_row_gets_nothing_then_one_request_then_all():
+    head = head_of()
+    let_fail(head, R0, 0.0)
+    assert [sent(head.receive(UP, request(number), 1.0)) for number in (1, 2, 3)] == [[(R1, 1)], [(R1, 2)], []]
+    assert head.next_deadline() == 1.0 + PAUSE
+    assert sent(head.expire(1.0 + PAUSE)) == [(R0, 3)], "the one that is to show whether it is well"
+    assert head.receive(UP, request(4), 7.0) == []
+    assert sent(head.receive(R0, reply(3), 7.0)) == [(R0, 4)]
+    assert sent(head.receive(UP, request(5), 7.0)) == [(R0, 5)]
+
+
+def test_late_answers_of_a_slow_replica_do_not_make_it_well_but_one_in_time_does():
+    head = head_of()
+    let_fail(head, R0, 0.0)
+    other = head_of()
+    for number in range(1, FAILURES):
+        other.receive(UP, request(number, budget=1.0), 0.0)
+        other.expire(1.0)
+        other.receive(R0, reply(number), 1.0)
+    other.receive(UP, request(50), 1.0)
+    other.receive(R0, reply(50), 1.0)
+    other.receive(UP, request(51, budget=1.0), 1.0)
+    other.expire(2.0)
+    assert (head._neighbours[R0].is_ejected, other._neighbours[R0].is_ejected) == (True, False)
+
+
+def test_user_exceptions_are_no_failures_of_a_replica():
+    head = head_of()
+    for number in range(1, 3 * FAILURES):
+        head.receive(UP, request(number), 0.0)
+        head.receive(R0, failure(call(number), ExecutorError("it raised")), 0.0)
+    assert not head._neighbours[R0].is_ejected
+
+
+def test_an_ejected_replica_serves_when_the_last_other_one_is_gone():
+    head = head_of()
+    let_fail(head, R0, 0.0)
+    head.receive(UP, request(1, flags=IDEMPOTENT), 1.0)
+    assert sent(head.lost(R1, "the connection broke", 1.0)) == [(R0, 1)]
+
+
+def test_a_single_replica_is_never_ejected():
+    head = head_of(R0)
+    let_fail(head, R0, 0.0)
+    assert sent(head.receive(UP, request(1), 1.0)) == [(R0, 1)]
 
 
 # -- outcomes ----------------------------------------------------------------------------------------------------------

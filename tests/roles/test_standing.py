@@ -57,3 +57,14 @@ def test_who_is_not_ready_says_why() -> None:
     assert replica["state"] == "lost"
     assert replica["cause"].startswith("the connection broke")
     assert len(replica["cause"]) == 256
+
+
+def test_who_is_ready_but_ejected_says_so() -> None:
+    head = head_of(R0, R1)
+    neighbour, _ = head.neighbours
+    neighbour.eject("ejected for 5 s")
+    told = standing_of(head)["replicas"][R0]
+    assert (told["state"], told["credit"], told["cause"]) == ("ejected", 0, "ejected for 5 s")
+    neighbour.put_on_probation()
+    told = standing_of(head)["replicas"][R0]
+    assert (told["state"], told["credit"], "cause" in told) == ("ready", 1, False)

@@ -12,7 +12,7 @@ from zflow.roles.contract import EXECUTOR, Link, Steps, failure
 from zflow.roles.front_door import FAREWELL, PROBE
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, part
-from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
+from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 HEAD, OTHER = (b"head",), (b"other",)
 
@@ -39,6 +39,12 @@ def numbers(steps: Steps) -> list[int]:
 def ask(worker: Worker, number: int, link: Link = HEAD, now: float = 0.0, budget: float | None = None) -> Steps:
     """What follows when a request has come in and everything that waits at the door has been read."""
     return worker.receive(link, request(number, budget), now) + worker.expire(now)
+
+
+def repeatable(number: int) -> Message:
+    made = request(number)
+    made.flags |= IDEMPOTENT
+    return made
 
 
 def refusal(steps: Steps, to: Link = HEAD) -> Message:
@@ -151,6 +157,57 @@ def test_the_same_call_from_another_connection_is_refused_but_not_called_unstart
     refused = refusal(ask(worker, 1, OTHER), to=OTHER)
     assert (refused.extra["code"], refused.flags) == (Unavailable.code, MAYBE_EXECUTED)
     assert worker.receive(EXECUTOR, reply(1), 1.0) == [(HEAD, reply(1))]
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_an_idempotent_call_is_joined_by_who_has_lost_its_connection(worker, which):
+    for number in (1, 2):
+        worker.receive(HEAD, repeatable(number), 0.0)
+    worker.expire(0.0)
+    over = refusal(worker.receive(OTHER, repeatable(which), 0.5), to=HEAD)
+    assert (over.extra["code"], over.flags) == (Unavailable.code, MAYBE_EXECUTED)
+    assert worker.receive(EXECUTOR, reply(1), 1.0) == [(OTHER if which == 1 else HEAD, reply(1))]
+    assert numbers(worker.expire(1.0)) == [2], "each ran once"
+    assert worker.receive(EXECUTOR, reply(2), 2.0) == [(OTHER if which == 2 else HEAD, reply(2))]
+    assert worker.is_idle(2.0) is False and leftovers(worker) == [] and worker._outstanding == {}
+
+
+def test_the_loss_of_the_former_connection_does_not_touch_a_call_that_was_taken_over(worker):
+    worker.receive(HEAD, repeatable(1), 0.0)
+    worker.expire(0.0)
+    worker.receive(OTHER, repeatable(1), 0.5)
+    assert worker.lost(HEAD, "cannot send", 0.5) == []
+    assert worker.receive(EXECUTOR, reply(1), 1.0) == [(OTHER, reply(1))]
+
+
+def test_it_counts_for_the_connection_that_has_it(worker):
+    worker.receive(HEAD, repeatable(1), 0.0)
+    worker.receive(OTHER, repeatable(1), 0.0)
+    for number in (2, 3):
+        worker.receive(OTHER, repeatable(number), 0.0)
+    full = refusal(worker.receive(OTHER, repeatable(4), 0.0), to=OTHER)
+    assert full.extra["code"] == ResourceExhausted.code
+    assert [worker.receive(HEAD, repeatable(number), 0.0) for number in (5, 6, 7)] == [[], [], []]
+
+
+@pytest.mark.parametrize("why", ["one side is not idempotent", "another endpoint", "in pieces", "given up", "late"])
+def test_a_call_that_cannot_be_joined_is_refused(worker, why):
+    first, again = repeatable(1), repeatable(1)
+    if why == "one side is not idempotent":
+        first.flags = 0
+    elif why == "another endpoint":
+        again.endpoint = "/other"
+    elif why == "in pieces":
+        first.extra["partial"] = True
+    elif why == "late":
+        first.budget = 100_000
+    worker.receive(HEAD, first, 0.0)
+    worker.expire(0.0)
+    if why == "given up":
+        worker.lost(HEAD, "cannot send", 0.1)
+    worker.expire(0.2)
+    refused = refusal(worker.receive(OTHER, again, 0.2), to=OTHER)
+    assert (refused.extra["code"], refused.flags) == (Unavailable.code, MAYBE_EXECUTED)
 
 
 # -- deadlines ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from zflow.drivers.identity import new_id
 from zflow.drivers.sockets import is_tcp
 from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
+from zflow.roles.backlog import Room
 from zflow.roles.batching import Batching, Rule
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
@@ -42,7 +43,8 @@ def gateway_role(
     has_keys: whether callers have to have keys.
     """
     names = [node.name for node in nodes]
-    heads = {node.name: head_role(node, names) for node in nodes}
+    room = Room()
+    heads = {node.name: head_role(node, names, room) for node in nodes}
     return Gateway(
         topology,
         heads,
@@ -67,13 +69,15 @@ def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "", has_keys: 
     )
 
 
-def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
-    """The head of `node`, or of all its shards. names: of all nodes of the graph that asks."""
+def head_role(node: NodePlan, names: Sequence[str] = (), room: Room | None = None) -> Head | Shards:
+    """The head of `node`, or of all its shards. names: of all nodes of the graph that asks. room: for what waits in
+    this process."""
+    room = room or Room()
     sharding = node.sharding
     if sharding is None:
-        return _head(node, names, [replica.link for replica in node.replicas])
+        return _head(node, names, room, [replica.link for replica in node.replicas])
     shards = [
-        _head(node, names, [replica.link for replica in node.replicas if replica.shard == shard], shard_name)
+        _head(node, names, room, [replica.link for replica in node.replicas if replica.shard == shard], shard_name)
         for shard, shard_name in enumerate(_shard_names(node.name, sharding.shards))
     ]
     return Shards(
@@ -81,12 +85,12 @@ def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
         shards,
         polls_all={endpoint: way == ALL for endpoint, way in sharding.polling.items()},
         allow_partial=sharding.allow_partial,
-        before=_head(node, names, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
-        after=_head(node, names, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
+        before=_head(node, names, room, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
+        after=_head(node, names, room, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
     )
 
 
-def _head(node: NodePlan, names: Sequence[str], links: Sequence[str], name: str = "") -> Head:
+def _head(node: NodePlan, names: Sequence[str], room: Room, links: Sequence[str], name: str = "") -> Head:
     return Head(
         node.name,
         links,
@@ -96,6 +100,7 @@ def _head(node: NodePlan, names: Sequence[str], links: Sequence[str], name: str 
         idempotent=node.idempotent,
         nodes=names,
         name=name,
+        room=room,
     )
 
 

@@ -22,16 +22,17 @@ from zflow.roles.batching import Batching
 from zflow.roles.contract import EXECUTOR, Batch, Link, Steps, failure
 from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.timers import Timers
-from zflow.wire.header import Kind, Message
+from zflow.wire.header import IDEMPOTENT, Kind, Message
 
 
 class _Call:
     """A request that is here. `request` is None once it is answered: a deadline far away must not keep its payload.
 
     is_concurrent: it may run beside others. is_running: the local link has it. is_late: its deadline passed meanwhile.
+    is_given_up: the local link was told to end it.
     """
 
-    __slots__ = ("link", "call_id", "request", "is_concurrent", "is_running", "is_late")
+    __slots__ = ("link", "call_id", "request", "is_concurrent", "is_running", "is_late", "is_given_up")
 
     def __init__(self, link: Link, request: Message, is_concurrent: bool) -> None:
         self.link = link
@@ -40,6 +41,17 @@ class _Call:
         self.is_concurrent = is_concurrent
         self.is_running = False
         self.is_late = False
+        self.is_given_up = False
+
+    def may_be_taken_over(self, again: Message) -> bool:
+        """Whether `again`, which is the same call by another connection, may have the outcome instead.
+
+        Its caller has lost the connection by which it came first, and would rather run it twice than not at all. Pieces
+        of an answer that have left by the other cannot be told again.
+        """
+        if self.request is None or self.is_given_up or "partial" in self.request.extra:
+            return False
+        return bool(self.request.flags & again.flags & IDEMPOTENT) and self.request.endpoint == again.endpoint
 
 
 class Worker:
@@ -111,6 +123,7 @@ class Worker:
         steps: Steps = []
         for call in [call for call in self._calls.values() if call.link == link]:
             if call.is_running:
+                call.is_given_up = True
                 steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
             else:
                 self._forget(call)
@@ -122,7 +135,7 @@ class Worker:
         if self._deadlines.next() is not None:
             for call in self._deadlines.due(now):
                 if call.is_running:
-                    call.is_late = True
+                    call.is_late = call.is_given_up = True
                     steps.append((EXECUTOR, Message(Kind.CANCEL, call.call_id)))
                 else:
                     steps.append(self._too_late(call))
@@ -170,13 +183,7 @@ class Worker:
     def _request(self, link: Link, message: Message, now: float) -> Steps:
         call_id = message.call_id
         if call_id in self._calls:
-            if self._calls[call_id].link == link:
-                self.door.dropped += 1  # the answer to the first of the two answers both
-                return []
-            taken = Unavailable(
-                "the same call is already here from another connection", peer=self.name, maybe_executed=True
-            )
-            return [(link, failure(call_id, taken))]
+            return self._again(self._calls[call_id], link, message)
         if self.door.draining:
             leaving = Unavailable(f"{self.name} is shutting down", peer=self.name)
             return [(link, failure(call_id, leaving, not_started=True))]
@@ -204,6 +211,20 @@ class Worker:
         # even if nothing runs: what is read next may cancel it
         (self._queue_of_concurrent if is_concurrent else self._queue).append(call)
         return []
+
+    def _again(self, call: _Call, link: Link, message: Message) -> Steps:
+        """A REQUEST for a call that is here already: it does not run twice, and one connection hears its outcome."""
+        if call.link == link:
+            self.door.dropped += 1  # the answer to the first of the two answers both
+            return []
+        if not call.may_be_taken_over(message):
+            here = "the same call is already here from another connection"
+            return [(link, failure(call.call_id, Unavailable(here, peer=self.name, maybe_executed=True)))]
+        former, call.link = call.link, link
+        self._count_out(former)
+        self._outstanding[link] = self._outstanding.get(link, 0) + 1
+        over = "another connection has taken the call over"
+        return [(former, failure(call.call_id, Unavailable(over, peer=self.name, maybe_executed=True)))]
 
     def _start(self, call: _Call, request: Message) -> tuple[Link, Message]:
         call.is_running = True
@@ -240,6 +261,7 @@ class Worker:
         if call is None or call.link != link:
             return []
         if call.is_running:
+            call.is_given_up = True
             return [(EXECUTOR, message)]
         self._forget(call)
         gone = Cancelled("cancelled while it waited", peer=self.name)
@@ -259,11 +281,14 @@ class Worker:
         if self._batching is not None:
             self._batching.forget(call)
         del self._calls[call.call_id]
-        left = self._outstanding[call.link] - 1
+        self._count_out(call.link)
+
+    def _count_out(self, link: Link) -> None:
+        left = self._outstanding[link] - 1
         if left:
-            self._outstanding[call.link] = left
+            self._outstanding[link] = left
         else:
-            del self._outstanding[call.link]
+            del self._outstanding[link]
 
     def _status(self) -> dict[str, Any]:
         running = self._running_beside + self._running

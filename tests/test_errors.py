@@ -26,6 +26,7 @@ from zflow.errors import (
     StartError,
     TopologyError,
     Unavailable,
+    WorkspaceError,
     ZflowError,
     nearest,
 )
@@ -92,6 +93,7 @@ def test_asking_again_helps_only_where_nobody_was_there_or_something_was_full() 
         (TopologyError, 2),
         (PortInUse, 2),
         (StartError, 3),
+        (WorkspaceError, 74),
         (Unavailable, 69),
         (ResourceExhausted, 75),
         (DeadlineExceeded, 75),
@@ -180,3 +182,10 @@ def test_they_survive_being_handed_to_another_process(kind: type[RemoteError]) -
 )
 def test_the_nearest_known_word_is_named(word: str, known: list[str], hint: str) -> None:
     assert nearest(word, known) == hint
+
+
+def test_a_workspace_error_is_an_os_error_that_says_which_file_and_why() -> None:
+    told = WorkspaceError("/w/index.bin cannot be saved", 28, "/w/index.bin")
+    assert isinstance(told, OSError) and (told.errno, told.filename) == (28, "/w/index.bin")
+    assert str(told) == "/w/index.bin cannot be saved"
+    assert repr(told) == "WorkspaceError('/w/index.bin cannot be saved')"

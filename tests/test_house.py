@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 FLOORS = [
     ["errors", "version", "terminal"],
     ["documents", "topology"],
-    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "wire", "config"],
+    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "saving", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "overview", "progress", "response", "banner"],
@@ -78,6 +78,7 @@ PUBLIC = [
     "TopologyError",
     "Unavailable",
     "UnsupportedRequest",
+    "WorkspaceError",
     "ZflowError",
     "__version__",
     "dynamic_batching",

@@ -27,6 +27,7 @@ from zflow.errors import (
     TopologyError,
     Unavailable,
     UnsupportedRequest,
+    WorkspaceError,
     ZflowError,
 )
 from zflow.executor import Executor, requests
@@ -60,6 +61,7 @@ __all__ = [
     "TopologyError",
     "Unavailable",
     "UnsupportedRequest",
+    "WorkspaceError",
     "ZflowError",
     "__version__",
     "dynamic_batching",

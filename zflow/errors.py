@@ -12,6 +12,7 @@
     |   `-- CallbackError         one of your callbacks raised
     |-- your Executor ----------------------------------------------------------
     |   |-- ExecutorError         a method raised; carries the remote traceback
+    |   |-- WorkspaceError        a file could not be saved: the disk is full, read-only or broken
     |   |-- PoisonRequest         a request that ended the process which had it, twice
     |   `-- StartError            a process could not start; carries its traceback
     |-- the other side ---------------------------------------------------------
@@ -124,6 +125,23 @@ class ExecutorError(RemoteError):
     def __str__(self) -> str:
         told = super().__str__()
         return f"{told}\n\nThe Executor's own traceback:\n{self.traceback.rstrip()}" if self.traceback else told
+
+
+class WorkspaceError(ZflowError, OSError):
+    """A file could not be saved, and what was there before is as it was. `errno` and `filename` say why and which.
+
+    A caller hears of it as of every exception of an Executor: by an ExecutorError with this name and this message.
+    """
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+    def __init__(self, message: str, number: int | None = None, filename: str = "") -> None:
+        super().__init__(message)
+        self.errno = number
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StartError(ZflowError):

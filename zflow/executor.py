@@ -13,11 +13,12 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from zflow.batching import Table, checked_batching
 from zflow.config import environment
@@ -25,6 +26,7 @@ from zflow.config.places import Place, shown
 from zflow.endpoints import DEFAULT, Endpoint, endpoint_problem, endpoints_of, requests
 from zflow.errors import ConfigError, nearest
 from zflow.preloading import check_preload, preload_once
+from zflow.saving import clean, place, saving
 
 __all__ = ["Endpoint", "Executor", "requests"]
 
@@ -50,6 +52,7 @@ class _State:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     reached: bool = False  # Executor.__init__ has got what a Flow injects
     closed: bool = False
+    cleaned: set[Path] = field(default_factory=set)  # folders in which nothing is left of killed processes
     is_cancelled: Callable[[], bool] = lambda: False  # what serves the instance puts its own here
 
 
@@ -129,6 +132,21 @@ class Executor:
         if self.runtime_args.shard_id is not None:
             parts.append(_path_part(str(self.runtime_args.shard_id)))
         return _make_folder(root or environment.default_workspace(), parts)
+
+    @contextmanager
+    def saving(self, name: str | os.PathLike[str], *, text: bool = False) -> Iterator[IO[Any]]:
+        """A file in the workspace to be written whole: ``with self.saving('index.bin') as file: file.write(...)``.
+
+        It takes the place of the former one when the block ends well, and is on the disk then; if it does not, or the
+        process is killed, the former one is as it was. text: it takes str instead of bytes. Raises WorkspaceError where
+        the disk is full, read-only or broken, ConfigError where `name` leads out of the workspace.
+        """
+        path = place(self.workspace, name)
+        if path.parent not in self._zflow.cleaned:
+            self._zflow.cleaned.add(path.parent)
+            clean(path.parent)
+        with saving(path, text=text) as file:
+            yield file
 
     @property
     def cancelled(self) -> bool:

@@ -91,6 +91,7 @@ class Flow(Developing):
         timeout_send: int | None = None,
         on_timeout: str | None = None,
         retries: int | None = None,
+        queue_bytes: int | None = None,
         idempotent: bool | None = None,
         no_reduce: bool | None = None,
         quiet_error: bool | None = None,
@@ -121,6 +122,8 @@ class Flow(Developing):
         timeout_send, on_timeout: how many milliseconds a call to it may take, and whether one that takes longer fails
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
+
+        queue_bytes: how many bytes of requests may wait for it; more is refused at once (ResourceExhausted).
 
         replicas, shards: how many processes serve it; replicas share the requests, shards the data. polling: whether a
         request goes to 'ANY' one of the shards or to 'ALL', also by endpoint: ``{'/search': 'ALL', '*': 'ANY'}``, which

@@ -210,8 +210,10 @@ def test_times_are_seconds_and_for_ever_is_none() -> None:
 
 
 def test_delivery_options_reach_the_head_and_the_worker() -> None:
-    plan = plan_flow(flow().add(uses=Given, retries=0, idempotent=True, quiet_error=True))
-    assert (plan.nodes[0].retries, plan.nodes[0].idempotent) == (0, True)
+    options = {"retries": 0, "idempotent": True, "queue_bytes": 1000}
+    plan = plan_flow(flow().add(uses=Given, quiet_error=True, **options).add())
+    assert {name: getattr(plan.nodes[0], name) for name in options} == options
+    assert plan.nodes[1].queue_bytes is None
     assert (plan.workers[0].idempotent, plan.workers[0].quiet_error) == (True, True)
 
 

@@ -9,6 +9,7 @@ from zflow.config.plan import NodePlan, ReplicaPlan, ShardingPlan
 from zflow.documents import Document, DocumentArray
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, head_role, worker_role
 from zflow.executor import Executor, requests
+from zflow.roles.backlog import QUEUE_BYTES
 from zflow.roles.contract import APPLICATION
 from zflow.topology import Node, Topology
 from zflow.wire.frames import DOCUMENTS, part
@@ -131,6 +132,14 @@ def test_shards_have_a_head_each_and_are_asked_as_the_plan_says():
         role.receive(link, Message(Kind.READY, extra=dict(READY)), 0.0)
     assert asked(role, "/search") == ["x/shard-0/rep-0", "x/shard-1/rep-0"]
     assert len(asked(role, "/index")) == 1
+
+
+def test_the_nodes_of_a_process_share_the_bytes_that_may_wait_but_not_one_with_its_own():
+    own = NodePlan("third", (ReplicaPlan("third/rep-0"),), queue_bytes=100)
+    gateway = gateway_role(Topology([*TOPOLOGY.nodes, Node("third", ("second",))]), [*NODES, own])
+    first, second, third = (gateway._heads[name]._queue.room for name in ("first", "second", "third"))
+    assert first is second and first.size == QUEUE_BYTES
+    assert third is not first and third.size == 100
 
 
 def test_a_head_process_has_the_ways_of_its_node_and_asks_the_shards_what_they_offer():

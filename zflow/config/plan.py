@@ -22,7 +22,7 @@ from zflow.topology import GATEWAY, Node, Topology
 _NOTHING_OF_ITS_CLASS: dict[str, Any] = {
     name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
 }
-_OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "start_method")
+_OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "queue_bytes", "start_method")
 # What the interpreter, the dynamic linker or a library that the warm parent has loaded reads once, when it starts.
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
 
@@ -52,7 +52,8 @@ class ShardingPlan(NamedTuple):
 
 class NodePlan(NamedTuple):
     """A node of the graph as its head sees it. replicas: those of all its shards. timeout_send in seconds; retries
-    None: the head's own rule. sharding: None for one shard with nothing around it."""
+    None: the head's own rule. sharding: None for one shard with nothing around it. queue_bytes: how much may wait for
+    it; None where it shares the rule of its process."""
 
     name: str
     replicas: tuple[ReplicaPlan, ...]
@@ -60,6 +61,7 @@ class NodePlan(NamedTuple):
     timeout_send: float | None = None
     idempotent: bool = False
     sharding: ShardingPlan | None = None
+    queue_bytes: int | None = None
 
 
 class WorkerPlan(NamedTuple):
@@ -271,6 +273,7 @@ def _node(spec: ExecutorSpec, own_key: str, insecure: bool) -> NodePlan:
         replicas=tuple(_ways(spec, own_key, insecure)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
+        queue_bytes=spec.queue_bytes,
         idempotent=spec.idempotent,
         sharding=_sharding(spec),
     )

@@ -168,6 +168,12 @@ class ExecutorSpec:
     retries: int | None = option(
         whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
     )
+    queue_bytes: int | None = option(
+        whole(1, 1 << 40),
+        None,
+        "how many bytes of requests may wait for it; more is refused (default: 1 GiB for all of a gateway)",
+        unit="bytes",
+    )
     idempotent: bool = option(FLAG, False, "every endpoint may run more than once for one request")
     no_reduce: bool = option(
         FLAG,

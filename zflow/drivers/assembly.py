@@ -72,7 +72,7 @@ def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "", has_keys: 
 def head_role(node: NodePlan, names: Sequence[str] = (), room: Room | None = None) -> Head | Shards:
     """The head of `node`, or of all its shards. names: of all nodes of the graph that asks. room: for what waits in
     this process."""
-    room = room or Room()
+    room = Room(node.queue_bytes) if node.queue_bytes else room or Room()
     sharding = node.sharding
     if sharding is None:
         return _head(node, names, room, [replica.link for replica in node.replicas])

@@ -40,6 +40,12 @@ class Call:
         self.waiting_since = now
         self.losses: tuple[tuple[Neighbour, bytes], ...] = ()
 
+    def release(self, neighbour: Neighbour, now: float) -> None:
+        """No replica has it now; rather another than `neighbour` shall get it."""
+        self.neighbour = None
+        self.avoid = (neighbour.link,)
+        self.waiting_since = now
+
     def may_go_elsewhere(self, outcome: Message) -> bool:
         """Whether `outcome` is no reason to give up: it has not been started, and another replica may have room."""
         if outcome.kind is not Kind.FAILURE or not outcome.flags & NOT_STARTED or self.given_up:

@@ -30,9 +30,9 @@ from zflow.errors import (
 )
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.call import RETRIES, Call, deadline_of
-from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
-from zflow.roles.isolation import MOST_SUSPECTS, Isolation, is_poison, why_poison
-from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
+from zflow.roles.contract import GivenUp, Lasting, Link, Refusal, Step, Steps, failure, group_of
+from zflow.roles.isolation import MOST_SUSPECTS, TOGETHER, Isolation, is_poison, why_poison
+from zflow.roles.liveness import LOST, READY, Neighbour, causes_of, lost_with
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
@@ -78,6 +78,7 @@ class Head:
         self._calls: dict[bytes, Call] = {}
         self._queue: deque[Call] = deque()
         self._isolation = Isolation()
+        self._is_in_vain = False  # every replica has been given up
         self._deadlines: Timers[Call] = Timers()
         self._delayed: Timers[Call] = Timers()
         self._none_ready_since = 0.0
@@ -107,6 +108,7 @@ class Head:
         if kind is Kind.PARTIAL:
             return self._partial(neighbour, message)
         if kind is Kind.READY:
+            self._is_in_vain = False
             return self._assign(now) if neighbour.accept(message) else []
         if kind is Kind.CHALLENGE:
             proof = neighbour.prove(message)
@@ -135,8 +137,8 @@ class Head:
         if neighbour.is_done_with:
             del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
-        if isinstance(reason, Refusal):
-            steps += self._refused()
+        if isinstance(reason, Lasting):
+            steps += self._end_in_vain()
         return steps + self._assign(now)
 
     def expire(self, now: float) -> Steps:
@@ -145,6 +147,7 @@ class Head:
             steps += self._too_late(call)
         for call in self._delayed.due(now):
             self._isolation.add(call) if call.losses else self._queue.append(call)
+            steps += self._end_in_vain()
         if self._queue or self._isolation.is_active:
             steps += self._assign(now)
             steps += self._lose_patience(now)
@@ -176,6 +179,7 @@ class Head:
         if group not in self._groups:
             return []
         was_served = self._is_served()
+        self._is_in_vain = False
         for link, neighbour in list(self._neighbours.items()):
             if link in links or group_of(link) != group:
                 continue
@@ -231,7 +235,7 @@ class Head:
             if neighbour is not None:
                 return [self._send(call, message, neighbour, now)]
         self._queue.append(call)
-        return []
+        return self._end_in_vain() if self._is_in_vain else []
 
     def _cancel(self, origin: Link, call_id: bytes) -> Steps:
         call = self._calls.get(call_id)
@@ -342,22 +346,17 @@ class Head:
         if request.flags & IDEMPOTENT and call.sent <= self._retries and not call.given_up:
             if is_suspect:
                 call.losses += ((neighbour, neighbour.boot),)
-            self._wait(call, request, neighbour, now)
+                call.release(neighbour, now)
+                self._delayed.add(now + TOGETHER, call)
+            else:
+                self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
-        lost = Unavailable(
-            f"{neighbour.link} was lost while it had the request ({neighbour.cause}); the request may have run",
-            node=self.node,
-            peer=neighbour.link,
-            maybe_executed=True,
-        )
-        return [(origin, failure(call.call_id, lost))]
+        return [(origin, failure(call.call_id, lost_with(neighbour, self.node)))]
 
     def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
-        call.neighbour = None
-        call.avoid = (neighbour.link,)
-        call.waiting_since = now
+        call.release(neighbour, now)
         if call.losses:
             self._isolation.add(call)
         elif len(self._neighbours) > 1 or neighbour.state == LOST:
@@ -401,15 +400,16 @@ class Head:
             self._queue.popleft()  # it was settled meanwhile
         return self._isolation.oldest or (self._queue[0] if self._queue else None)
 
-    def _refused(self) -> Steps:
-        """A replica does not let us in: if none does, who waits hears it now."""
-        neighbours = self._neighbours.values()
-        if not all(item.state != READY and isinstance(item.cause, Refusal) for item in neighbours):
+    def _end_in_vain(self) -> Steps:
+        """A replica will not be there soon: if none will, who waits hears it now."""
+        causes = [item.cause for item in self._neighbours.values() if item.state != READY]
+        if len(causes) < len(self._neighbours) or not all(isinstance(cause, Lasting) for cause in causes):
             return []
+        self._is_in_vain = all(isinstance(cause, GivenUp) for cause in causes)
+        kind = AuthError if any(isinstance(cause, Refusal) for cause in causes) else Unavailable
         steps: Steps = []
-        causes = "; ".join(item.cause for item in neighbours)
         while (call := self._longest_waiting()) is not None:
-            steps += self._end(call, AuthError(f"{self.name}: {causes}", node=self.node))
+            steps += self._end(call, kind(f"{self.name}: {'; '.join(causes)}", node=self.node))
         return steps
 
     def _is_served(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from zflow.errors import Unavailable
 from zflow.wire.header import Kind, Message
 
 LOST = "lost"
@@ -125,3 +126,9 @@ class Neighbour:
 def causes_of(neighbours: Iterable[Neighbour]) -> str:
     """Why none of them is ready."""
     return "; ".join(f"{neighbour.link}: {neighbour.cause}" for neighbour in neighbours) or "it has no replicas"
+
+
+def lost_with(neighbour: Neighbour, node: str) -> Unavailable:
+    """What the caller hears of a call that `neighbour`, a replica of `node`, had when it was lost."""
+    told = f"{neighbour.link} was lost while it had the request ({neighbour.cause}); the request may have run"
+    return Unavailable(told, node=node, peer=neighbour.link, maybe_executed=True)

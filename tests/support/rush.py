@@ -133,6 +133,7 @@ class Victims:
         self._names = names
         self._least = least
         self._last = ""
+        self._thawing: list[threading.Timer] = []
 
     def pids(self) -> dict[str, int]:
         """Those that are in service."""
@@ -162,10 +163,16 @@ class Victims:
         pid = self.next(signal.SIGSTOP)
         if pid is None:
             return False
-        thawing = threading.Timer(seconds, thaw, [pid])
-        thawing.daemon = True
-        thawing.start()
+        self._thawing.append(timer := threading.Timer(seconds, thaw, [pid]))
+        timer.start()
         return True
+
+    def thaw(self) -> None:
+        """Let everybody go on who was stopped."""
+        for timer in self._thawing:
+            timer.cancel()
+            timer.join()
+            thaw(timer.args[0])
 
     def wait(self) -> None:
         """Until everybody is in service."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.support.rush import Diarist, Rush, Victims, runs
 from zflow import Client, Deployment, Flow
 from zflow.errors import RemoteError, Unavailable
 
+Replicated = Callable[..., Flow]
+
 REPLICAS = 4
 CREDIT = 4  # requests that a replica may have at once
 counts = pytest.mark.parametrize(
@@ -23,18 +26,11 @@ counts = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def diary(tmp_path: Path) -> Path:
-    return tmp_path / "diary"
-
-
-def replicated(diary: Path) -> Flow:
-    return Flow(quiet=True).add(uses=Diarist, uses_with={"diary": str(diary)}, name="diarist", replicas=REPLICAS)
-
-
 @counts
-def test_row_1_replicas_are_killed_and_no_idempotent_request_notices(diary: Path, many: int, every: int) -> None:
-    with replicated(diary) as flow, Client(port=flow.port) as client:
+def test_row_1_replicas_are_killed_and_no_idempotent_request_notices(
+    replicated: Replicated, many: int, every: int
+) -> None:
+    with replicated() as flow, Client(port=flow.port) as client:
         undisturbed = Rush(client, many, on="/again").run()
         victims = Victims(flow)
         rush = Rush(client, many, on="/again").run(every=every, deed=victims.kill)
@@ -47,9 +43,9 @@ def test_row_1_replicas_are_killed_and_no_idempotent_request_notices(diary: Path
 
 @counts
 def test_row_2_of_what_is_not_idempotent_nothing_runs_twice_and_each_error_says_it_may_have_run(
-    diary: Path, many: int, every: int
+    replicated: Replicated, diary: Path, many: int, every: int
 ) -> None:
-    with replicated(diary) as flow, Client(port=flow.port) as client:
+    with replicated() as flow, Client(port=flow.port) as client:
         victims = Victims(flow)
         rush = Rush(client, many).run(every=every, deed=victims.kill)
         victims.wait()
@@ -69,8 +65,8 @@ def has_been_told_of(error: RemoteError) -> bool:
 
 
 @pytest.mark.parametrize("on", ["/", "/again"])
-def test_row_8_all_replicas_are_killed_at_once(diary: Path, on: str) -> None:
-    with replicated(diary) as flow, Client(port=flow.port) as client:
+def test_row_8_all_replicas_are_killed_at_once(replicated: Replicated, diary: Path, on: str) -> None:
+    with replicated() as flow, Client(port=flow.port) as client:
         victims = Victims(flow)
 
         def kill_all() -> bool:

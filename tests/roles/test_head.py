@@ -341,6 +341,13 @@ def test_what_a_lost_replica_had_may_have_run():
     assert leftovers(head) == []
 
 
+def test_whether_it_may_run_again_is_known_when_it_is_lost_although_it_was_not_when_it_was_sent():
+    head = head_of()
+    head.receive(UP, request(1), 0.0)
+    head.receive(R0, Message(Kind.READY, extra={"boot": bytes(16), "credit": 2, "idempotent": ["*"]}), 0.5)
+    assert sent(head.lost(R0, "gone", 1.0)) == [(R1, 1)]
+
+
 @pytest.mark.parametrize("by_node", [True, False])
 def test_an_idempotent_request_is_sent_elsewhere_and_has_one_outcome(by_node):
     head = head_of(idempotent=by_node)

@@ -119,7 +119,7 @@ def worker_role(
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
     endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
     repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
-    if idempotent or len(repeatable) == len(endpoints) > 0:
+    if idempotent or len(repeatable) == len(endpoints):  # of none, documents pass through
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
     is_asynchronous = any(map(_runs_beside, answered.values()))

@@ -66,6 +66,7 @@ class Head:
     ) -> None:
         self.node = node
         self.name = name or node
+        self.is_idempotent = idempotent
         self.dropped = 0
         self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
         self._groups = {self.name, *map(group_of, links)}
@@ -73,7 +74,6 @@ class Head:
         self._nodes = nodes
         self._retries = RETRIES if retries is None else retries
         self._timeout = timeout
-        self._idempotent = idempotent
         self._chance = chance
         self._calls: dict[bytes, Call] = {}
         self._queue: deque[Call] = deque()
@@ -223,7 +223,7 @@ class Head:
             return [(origin, failure(message.call_id, full, not_started=True))]
         deadline = deadline_of(message, self._timeout, now)
         call = Call(origin, message, deadline, now)
-        if self._idempotent:
+        if self.is_idempotent:
             message.flags |= IDEMPOTENT
         self._calls[call.call_id] = call
         if deadline is not None:
@@ -287,7 +287,7 @@ class Head:
         call.sent += 1
         call.neighbour = neighbour
         neighbour.calls[call.call_id] = call
-        if neighbour.idempotent and not neighbour.idempotent.isdisjoint((request.endpoint, "*")):
+        if neighbour.idempotent and neighbour.may_repeat(request.endpoint):
             request.flags |= IDEMPOTENT
         if call.deadline is not None:
             request.budget = max(0, int((call.deadline - now) * 1e6))
@@ -343,7 +343,8 @@ class Head:
             self._forget(call)
             return []
         call.may_have_run = True
-        if request.flags & IDEMPOTENT and call.sent <= self._retries and not call.given_up:
+        may_repeat = request.flags & IDEMPOTENT or neighbour.may_repeat(request.endpoint)
+        if may_repeat and call.sent <= self._retries and not call.given_up:
             if is_suspect:
                 call.losses += ((neighbour, neighbour.boot),)
                 call.release(neighbour, now)

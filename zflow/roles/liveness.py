@@ -112,6 +112,10 @@ class Neighbour:
         self.calls.clear()
         return calls
 
+    def may_repeat(self, endpoint: str) -> bool:
+        """Whether the peer has said that it may run `endpoint` more than once for one call."""
+        return not self.idempotent.isdisjoint((endpoint, "*"))
+
     @property
     def is_done_with(self) -> bool:
         """Whether it is a replica no longer and has nothing of ours any more: its connection may be closed."""

@@ -345,7 +345,7 @@ def test_whether_it_may_run_again_is_known_when_it_is_lost_although_it_was_not_w
     head = head_of()
     head.receive(UP, request(1), 0.0)
     head.receive(R0, Message(Kind.READY, extra={"boot": bytes(16), "credit": 2, "idempotent": ["*"]}), 0.5)
-    assert sent(head.lost(R0, "gone", 1.0)) == [(R1, 1)]
+    assert sent(lose(head, R0, 1.0)) == [(R1, 1)]
 
 
 @pytest.mark.parametrize("by_node", [True, False])

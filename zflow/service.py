@@ -13,6 +13,7 @@ from zflow.config.plan import Plan
 from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
+from zflow.drivers.resolver import Resolver
 from zflow.errors import ConfigError
 from zflow.processes.child import ProcessStatus
 from zflow.processes.control_desk import ControlDesk
@@ -39,6 +40,7 @@ class Running(NamedTuple):
     supervisor: Supervisor
     lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
     desk: ControlDesk
+    resolver: Resolver
 
 
 class Service(Asker):
@@ -111,19 +113,24 @@ class Service(Asker):
             plan = self._plan()
             directory = external_addresses(plan.nodes)
             trust(directory, plan.nodes, plan.identity)
+            resolver = Resolver(directory, plan.nodes)
             waiting = Waiting(quiet=self._quiet)
             supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
             try:
                 supervisor.start()
+            except BaseException:
+                resolver.close()
+                raise
             finally:
                 waiting.clear()
             try:
                 lanes = self._new_lanes(*self._way_in(plan, supervisor, directory))
                 desk = ControlDesk(supervisor.control_path, supervisor.gateway_address, self._orders())
             except BaseException:
+                resolver.close()
                 supervisor.close()
                 raise
-            self._open = Running(supervisor, lanes, desk)
+            self._open = Running(supervisor, lanes, desk, resolver)
         self._tell_ready(supervisor.gateway_address)
         return self
 
@@ -229,6 +236,7 @@ _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be inte
 
 
 def _close(running: Running, grace: float) -> None:
+    running.resolver.close()
     try:
         running.lanes.close(grace)
     finally:

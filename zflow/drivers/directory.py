@@ -56,6 +56,10 @@ class Directory:
         self._identity = identity
         self._server_keys.update(server_keys)
 
+    def trust_also(self, server_keys: Mapping[str, str]) -> None:
+        """The peers of these links, too, have to prove that they have these public keys."""
+        self._server_keys.update(server_keys)
+
     def curve(self, link: str) -> Curve | None:
         """How the connection of `link` is secured; None where it is not."""
         server_key = self._server_keys.get(link)

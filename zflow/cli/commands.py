@@ -1,4 +1,4 @@
-"""The command line: click commands over the Python API; no decisions of its own.
+"""The commands that start, ask and change things, and the one that all commands stand under.
 
 Options of Executors and Flows are those of config/spec.py, under the same names; their help texts come from there.
 """
@@ -14,29 +14,14 @@ from typing import Any, TypeVar
 
 import click
 
+from zflow.cli.groups import Commands
 from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
-from zflow.errors import ConfigError, Unavailable, ZflowError, nearest
+from zflow.errors import ConfigError, Unavailable
 from zflow.version import __version__
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
-
-
-class Commands(click.Group):
-    """A group that knows the nearest command to a misspelled one, and turns zflow's errors into exit codes."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}: {nearest(args[0], self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ZflowError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
 
 
 def spec_options(

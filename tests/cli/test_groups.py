@@ -1,0 +1,44 @@
+"""Groups of commands: a word that is none of theirs, and errors of zflow."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from zflow.cli.groups import Commands
+from zflow.errors import AuthError, ConfigError, Unavailable
+
+
+@click.group(cls=Commands)
+def top() -> None:
+    """The top."""
+
+
+@top.group(cls=Commands)
+def inner() -> None:
+    """A group in a group."""
+
+
+@inner.command()
+@click.argument("which")
+def fail(which: str) -> None:
+    """Fail in one way."""
+    raise {"config": ConfigError, "nobody": Unavailable, "keys": AuthError}[which]("as asked")
+
+
+@pytest.mark.parametrize(("words", "nearest"), [(("iner",), "inner"), (("inner", "fial"), "fail")])
+def test_a_misspelled_word_names_the_nearest_at_every_depth(words: tuple[str, ...], nearest: str) -> None:
+    result = CliRunner().invoke(top, words)
+    assert result.exit_code == 2
+    assert f"no command {words[-1]!r}: did you mean {nearest!r}?" in result.output
+
+
+def test_a_word_that_is_near_to_nothing_lists_what_there_is() -> None:
+    assert "no command 'xyz': known: inner" in CliRunner().invoke(top, ["xyz"]).output
+
+
+@pytest.mark.parametrize(("which", "code"), [("config", 2), ("nobody", 69), ("keys", 77)])
+def test_an_error_of_zflow_is_told_and_becomes_its_exit_code(which: str, code: int) -> None:
+    result = CliRunner().invoke(top, ["inner", "fail", which])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", "Error: as asked\n")

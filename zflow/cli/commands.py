@@ -85,14 +85,17 @@ def main() -> None:
     "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
 )
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
-def executor(keys: str | None, insecure: bool, **words: Any) -> None:
+@click.option(
+    "--shard-id", type=int, metavar="N", help="with --shards: serve this one of them, in one process and without a head"
+)
+def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
     With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
     """
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
-    if not spec.is_one_process:
+    if not spec.is_one_process and shard_id is None:
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 
@@ -101,7 +104,7 @@ def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     from zflow.processes.logs import Log
 
     around = FlowSpec.from_options(place, Surface.CLI, keys=keys, insecure=insecure)
-    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys)
+    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys, shard_id=shard_id)
     log = Log(plan.name, quiet_error=spec.quiet_error)
     if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
@@ -158,6 +161,26 @@ def gateway(uses: str, **words: Any) -> None:
     if spec.insecure and not spec.keys:
         log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
     sys.exit(serve_gateway(plan_gateway(spec), log=log))
+
+
+@main.command(epilog="Example: zflow head --uses deployment.yml --peers indexer/shard-0=HOST:PORT --port 12345")
+@click.option("--uses", required=True, metavar="FILE", help="YAML file of a Deployment with a name")
+@spec_options(FlowSpec, only=OF_THE_FRONT)
+@click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
+def head(uses: str, **words: Any) -> None:
+    """Serve only the head of a Deployment, in the foreground; its processes run elsewhere, where --peers say."""
+    from zflow.config.plan import plan_head
+    from zflow.processes.entry import serve_head
+    from zflow.processes.logs import Log
+
+    given = {name: value for name, value in words.items() if name == "host" and value}
+    given |= _given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
+    spec = load_deployment(_source(uses)).override(Place("command line"), Surface.CLI, **given)
+    plan = plan_head(spec)
+    log = Log(plan.name, quiet=spec.front.quiet, quiet_error=plan.quiet_error)
+    if spec.front.insecure and not spec.front.keys:
+        log.warning("--insecure: whoever reaches %s may call it", plan.bind)
+    sys.exit(serve_head(plan, log=log))
 
 
 @main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
@@ -335,7 +358,14 @@ def list_keys(folder: str) -> None:
 def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:
     from zflow.config.yaml_file import load_flow
 
-    return load_flow(Path(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+    return load_flow(_source(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+
+
+def _source(uses: str) -> str | Path:
+    """The file that --uses names; or the YAML itself, where there is no file to be had."""
+    from zflow.config.definition import is_definition
+
+    return uses if is_definition(uses) else Path(uses)
 
 
 def _shown(status: dict[str, Any], where: str) -> str:

@@ -1,0 +1,1 @@
+"""The same plan on other engines: files for Docker Compose, Kubernetes and systemd. Pure: no file is written here."""

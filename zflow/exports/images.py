@@ -30,15 +30,20 @@ _PLAIN = ("max_concurrency", "idempotent", "quiet_error", "description")
 
 class Images(NamedTuple):
     """default: of Executors that name none, empty for none. by_name: of some. front: of gateways and heads. folder:
-    what paths are relative to."""
+    what paths are relative to. native: there are none, programs are started."""
 
     default: str
     by_name: Mapping[str, str]
     front: str
     folder: Path
+    native: bool = False
 
     def of(self, spec: ExecutorSpec, uses: Any) -> str:
         """The image in which `uses` runs, an Executor that `spec` is about. Raises ConfigError where there is none."""
+        if self.native and is_container(uses):
+            raise ConfigError(f"{spec.name}: {uses:.200} is an image, and programs are wanted; give its code in uses")
+        if self.native:
+            return ""
         if is_container(uses):
             return image_of(uses)
         image = self.by_name.get(spec.name, self.default)

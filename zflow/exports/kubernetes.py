@@ -73,7 +73,7 @@ def kubernetes_manifests(application: Application, wishes: KubernetesWishes) -> 
     return files
 
 
-def notes(application: Application, wishes: KubernetesWishes, folder: str) -> str:
+def notes(application: Application, wishes: KubernetesWishes) -> str:
     """What a person must do: the secrets that no file has, and the command."""
     where = f" --namespace {wishes.namespace}" if wishes.namespace else ""
     lines = ["Written by `zflow export kubernetes`. To have it run:", ""]
@@ -88,10 +88,7 @@ def notes(application: Application, wishes: KubernetesWishes, folder: str) -> st
         lines += [f"    kubectl create secret generic {_secret(application, wishes)}{where} {literals}"]
     lines += ["    kubectl apply -R -f .", ""]
     if application.keys:
-        lines += [
-            f"KEYS is the folder that `zflow keygen` made ({folder or 'KEYS'}).",
-            "",
-        ]
+        lines += ["KEYS is the folder that `zflow keygen` made.", ""]
     return "\n".join(lines)
 
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from zflow.config.cores import spelled
 from zflow.config.keys import ALLOWED, SECRET
-from zflow.errors import ConfigError
 from zflow.exports.parts import GRACE, WORKER, Application, Part, front_words
 from zflow.exports.secrets import variables_of
 
@@ -75,10 +74,6 @@ def _escaped(text: str) -> str:
 def _processes(application: Application, wishes: SystemdWishes) -> list[Process]:
     made: list[Process] = []
     for part in application.parts:
-        if part.image:
-            raise ConfigError(
-                f"{part.node}: {part.image} is an image, and systemd starts programs; give the code in uses"
-            )
         for replica in range(part.replicas):
             stem = part.name if part.name.startswith(application.name) else f"{application.name}-{part.name}"
             unit = f"{stem}-{replica}.service" if part.replicas > 1 else f"{stem}.service"
@@ -118,9 +113,7 @@ def _service(
             "[Service]",
             "Type=notify",
             "NotifyAccess=main",
-            f"ExecStart={' '.join(map(quoted, _command(process, application, wishes)))}".replace(
-                "%%d/keys-of-zflow", "%d"
-            ),
+            f"ExecStart={' '.join(map(quoted, _command(process, application, wishes)))}{_own_keys(application)}",
             f"WorkingDirectory={_escaped(wishes.folder)}",
             *_environment(part, application, wishes),
             *_life(part, front),
@@ -148,7 +141,12 @@ def _command(process: Process, application: Application, wishes: SystemdWishes) 
     words += ["--host", "127.0.0.1", "--port-in" if part.role == WORKER else "--port", str(process.port)]
     if part.keeps_data:
         words += ["--workspace", f"/var/lib/zflow/{application.name}"]
-    return words + (["--keys", "%d/keys-of-zflow"] if application.keys else [])
+    return words
+
+
+def _own_keys(application: Application) -> str:
+    """%d is where systemd puts what LoadCredential names."""
+    return " --keys %d" if application.keys else ""
 
 
 def _environment(part: Part, application: Application, wishes: SystemdWishes) -> list[str]:

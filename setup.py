@@ -38,7 +38,11 @@ TEST = [
     "mypy>=2.0",
     "types-PyYAML>=6.0",
     "matplotlib>=3.8",  # bench draws with it
+    "nbclient>=0.10",  # a notebook as users have it
+    "ipykernel>=6.29",
 ]
+
+FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]
 
@@ -53,7 +57,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO},
+    extras_require={"test": TEST, "demo": DEMO, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -19,6 +19,14 @@ class Upper(Executor):
             doc.text = doc.text.upper()
 
 
+class Repeatable(Executor):
+    """As Upper, and harmless to run twice."""
+
+    @requests(idempotent=True)
+    def upper(self, docs: DocumentArray, **_: object) -> None:
+        docs.texts = [text.upper() for text in docs.texts]
+
+
 class Items(Executor):
     """Yields as many documents as it is asked for."""
 

@@ -113,6 +113,8 @@ SERIES = {
     series.what: series
     for series in (
         Series("replicas", (1, 4, 16, 64), False, lambda size: _load(_one(replicas=size))),
+        Series("shards-any", (1, 4, 16), False, lambda size: _load(_one(shards=size, polling="ANY"))),
+        Series("shards-all", (1, 4, 16), True, lambda size: _load(_one(shards=size, polling="ALL"))),
         Series("clients", (1, 8, 64, 512), False, lambda size: _load(_one(), clients=size)),
         Series("chain", (1, 4, 16, 64), True, lambda size: _load(_chain(size))),
         Series("fan", (1, 4, 16, 64), True, lambda size: _load(_fan(size))),

@@ -441,7 +441,7 @@ def test_a_client_with_asyncio_is_one_of_these(served):
     "options, error, told",
     [
         ({"request_sice": 3}, ConfigError, "did you mean 'request_size'"),
-        ({"on": "no slash"}, InvalidRequest, "cannot be an endpoint"),
+        ({"on": "no slash"}, InvalidRequest, "is no endpoint"),
         ({"prefetch": 0}, InvalidRequest, "prefetch"),
         ({"on_done": 5}, InvalidRequest, "on_done: expected a function"),
     ],

@@ -24,7 +24,8 @@ FLOORS = [
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],
-    ["service"],
+    ["service", "review", "watching", "renewing"],
+    ["developing"],
     ["flow", "deployment"],
     ["asynchronous"],
     ["cli"],
@@ -47,7 +48,7 @@ FUNCTION_LINES = 60
 WITHOUT_TESTS = {"__init__.py", "__main__.py"}
 # Tests that mirror no module: of this house, of the tests' own machinery, of whole processes.
 WITHOUT_MODULE = {"test_house", "test_conftest"}
-OTHER_ROOMS = {"bench", "end_to_end", "examples", "protocol", "support"}
+OTHER_ROOMS = {"bench", "end_to_end", "examples", "fuzz", "hostile", "protocol", "support"}
 
 EXPENSIVE = {"numpy", "yaml", "click", "watchfiles", "asyncio", "cloudpickle", "multiprocessing", "concurrent.futures"}
 
@@ -67,6 +68,7 @@ PUBLIC = [
     "Flow",
     "InvalidDocument",
     "InvalidRequest",
+    "PoisonRequest",
     "PortInUse",
     "ProtocolError",
     "RemoteError",

@@ -216,3 +216,11 @@ def test_a_class_at_an_address(tmp_path: Path) -> None:
         class_at("os:system", tmp_path)
     with pytest.raises(ConfigError, match="no Executor class 'Addressed' in .*json"):
         class_at("json:Addressed", tmp_path)  # a class of that name elsewhere is not meant
+
+
+def test_a_module_that_would_be_found_again_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [module] = import_modules([str(write(tmp_path, plain="") / "plain.py")], tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert importing.is_importable(module) and importing.is_importable(sys) and importing.is_importable(importing)
+    [other] = import_modules([str(write(tmp_path, json="") / "json.py")], tmp_path)
+    assert not importing.is_importable(other)

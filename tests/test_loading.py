@@ -11,6 +11,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+import yaml  # noqa: F401  # before any test: one that imported it itself would have it forgotten by half
 
 from zflow import importing
 from zflow.errors import ConfigError
@@ -369,3 +370,31 @@ def test_unnamed_arguments_cannot_be_saved(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"unnamed arguments \(\*args\)"):
         Starred(1, 2).save_config(tmp_path / "x.yml")
+
+
+# -- for processes that read the source whenever they start ------------------------------------------------------------
+
+
+def test_what_another_process_can_import_by_name_is_left_as_it_is(folder: Path) -> None:
+    for uses in (MyExecutor, None, str(folder / "my-exec.yml")):
+        description = describe(uses)
+        assert description.to_be_read_again() is description
+
+
+def test_a_class_that_would_travel_as_it_is_now_is_found_in_its_file_instead(folder: Path) -> None:
+    (folder / "json.py").write_text("from zflow import Executor\nclass Mine(Executor): ...")
+    cls = describe("Mine", py_modules=[str(folder / "json.py")]).find_class()
+    again = describe(cls).to_be_read_again()
+    assert (again.target, again.py_modules) == ("Mine", (str(folder / "json.py"),))
+    assert again.find_class() is cls
+
+
+def test_a_class_without_a_file_that_can_be_read_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Inner(Executor): ...
+
+    made = type("Made", (Executor,), {"__module__": "nowhere"})
+    of_main = type("OfMain", (Executor,), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "OfMain", of_main, raising=False)
+    for cls in (Inner, made, of_main):
+        with pytest.raises(ConfigError, match=f"reload: .*{cls.__name__} of .* cannot be read again.*file of its own"):
+            describe(cls).to_be_read_again()

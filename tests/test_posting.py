@@ -170,8 +170,8 @@ def test_an_answer_to_another_question_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"on": "no slash"}, "cannot be an endpoint"),
-        ({"on": "/a b"}, "cannot be an endpoint"),
+        ({"on": "no slash"}, "is no endpoint"),
+        ({"on": "/a b"}, "is no endpoint"),
         ({"prefetch": 0}, "prefetch: expected a whole number of at least 1, got 0"),
         ({"prefetch": True}, "prefetch"),
         ({"timeout": 0}, "timeout: expected a positive number of seconds, got 0"),

@@ -5,7 +5,8 @@ A Flow that taps it (``Flow().add(host=..., port_in=..., external=True)``) sees 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ from zflow.banner import ready_lines
 from zflow.config.deployment import DeploymentSpec, dump_deployment, load_deployment
 from zflow.config.options import Surface
 from zflow.config.places import Place
-from zflow.config.plan import Plan, plan_deployment
+from zflow.config.plan import Plan, WorkerPlan, plan_deployment
+from zflow.config.spec import ExecutorSpec
+from zflow.developing import Developing
 from zflow.drivers.assembly import head_peer_role
 from zflow.drivers.directory import Directory
 from zflow.errors import ConfigError, nearest
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
-from zflow.service import Service, WayIn, with_arguments
+from zflow.service import WayIn, with_arguments
+
+_LATER = ("name", "host", "port_in")  # settled when it opens
 
 
-class Deployment(Service):
+class Deployment(Developing):
     """One Executor, its replicas and shards, and a head before them at `port`.
 
     Options are those of `Flow.add` (uses, uses_with, replicas, shards, polling, env, workspace, host, port_in...)
@@ -46,6 +51,7 @@ class Deployment(Service):
 
     def __init__(self, spec: DeploymentSpec | None = None, /, **options: Any) -> None:
         self._spec = DeploymentSpec.from_options(**options) if spec is None else spec
+        self._node = ""
         executor, front = self._spec
         super().__init__(
             Log(self._spec.name, quiet=front.quiet, quiet_error=executor.quiet_error),
@@ -54,15 +60,24 @@ class Deployment(Service):
 
     @classmethod
     def load_config(
-        cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Deployment:
         """The Deployment in a YAML file, in YAML text or in a dict, as `Flow.load_config` has a Flow."""
-        spec = load_deployment(source, context=context)
+        return cls._of(source, lambda: _overridden(load_deployment(source, context=context), options))
+
+    @classmethod
+    def _of(cls, source: str | Path | Mapping[str, Any], read: Callable[[], DeploymentSpec]) -> Deployment:
+        """The Deployment that `read` gives, and gives anew when `source`, if it is a file, has changed."""
+        spec = read()
         if spec.front.asyncio:
             from zflow.asynchronous import AsyncDeployment  # as in __new__
 
-            return AsyncDeployment(spec)
-        return Deployment(spec)
+            return AsyncDeployment(spec)._from(source, read)
+        return Deployment(spec)._from(source, read)
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Deployment of it."""
@@ -107,14 +122,35 @@ class Deployment(Service):
 
     @property
     def _name(self) -> str:
-        return self._plan().nodes[0].name
+        """What it is called while it is open, also when its class has become another one."""
+        return self._node or self._plan().nodes[0].name
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[DeploymentSpec, Plan]:
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[DeploymentSpec, Sequence[WorkerPlan]]:
         if node != self._name:
             raise ConfigError(f"there is no Executor {node!r:.80} in this Deployment: {nearest(node, [self._name])}")
         options = with_arguments(options, self._spec.executor.uses_with)
         spec = self._spec.override(Place(), Surface.PYTHON, **options)
-        return spec, plan_deployment(spec)
+        return spec, plan_deployment(spec, node).workers
+
+    @property
+    def _follows(self) -> bool:
+        return self._spec.executor.restart and self._origin is not None
+
+    def _followed(self, before: DeploymentSpec, now: DeploymentSpec) -> tuple[DeploymentSpec, list[str]]:
+        executor = self._spec.executor if now.executor == before.executor else now.executor
+        later = [name for name in _LATER if getattr(now.executor, name) != getattr(before.executor, name)]
+        later += [] if now.front == before.front else ["what is said of its head"]
+        kept = {name: getattr(self._spec.executor, name) for name in _LATER}
+        return DeploymentSpec(replace(executor, **kept), self._spec.front), later
+
+    def _partly(self, spec: DeploymentSpec, node: str) -> DeploymentSpec:
+        return spec
+
+    def _planned(self, spec: DeploymentSpec) -> Plan:
+        return plan_deployment(spec, self._name)
+
+    def _served(self) -> dict[str, ExecutorSpec]:
+        return {self._name: self._spec.executor}
 
     # -- what a Service asks of it ------------------------------------------------------------------------------------
 
@@ -129,6 +165,7 @@ class Deployment(Service):
     def _way_in(self, plan: Plan, supervisor: Supervisor, directory: Directory) -> WayIn:
         """Posts of this process go to the workers without a detour: each lane is a head of its own."""
         [node] = plan.nodes
+        self._node = node.name
         return partial(head_peer_role, node), directory
 
     def _planned_port(self) -> int | None:
@@ -143,3 +180,7 @@ class Deployment(Service):
 
     def _default_prefetch(self) -> int:
         return self._spec.front.prefetch
+
+
+def _overridden(spec: DeploymentSpec, options: Mapping[str, Any]) -> DeploymentSpec:
+    return spec.override(Place(), Surface.PYTHON, **options) if options else spec

@@ -12,6 +12,7 @@
     |   `-- CallbackError         one of your callbacks raised
     |-- your Executor ----------------------------------------------------------
     |   |-- ExecutorError         a method raised; carries the remote traceback
+    |   |-- PoisonRequest         a request that ended the process which had it, twice
     |   `-- StartError            a process could not start; carries its traceback
     |-- the other side ---------------------------------------------------------
     |   |-- ProtocolError         bytes that do not follow protocol/SPEC.md
@@ -42,9 +43,17 @@ class ZflowError(Exception):
 
 
 class ConfigError(ZflowError, ValueError):
-    """A description (arguments of `add`, YAML, command line) that cannot be followed; names place and remedy."""
+    """A description (arguments of `add`, YAML, command line) that cannot be followed; names place and remedy.
+
+    Where the place is known: `source` is the file (or what else was read), `line` the line in it, `path` the way to
+    the value, such as ``executors[1].replicas``, and `problem` the message without all these.
+    """
 
     exit_code = 2
+    source: str = ""
+    line: int = 0
+    path: str = ""
+    problem: str = ""
 
 
 class TopologyError(ConfigError):
@@ -192,6 +201,15 @@ class Cancelled(RemoteError):
     code = 9
 
 
+class PoisonRequest(RemoteError):
+    """A request ended the process of its Executor, and that of the replica which it was given next; it has run.
+
+    It is not tried again. Look at what these processes said last, and at the documents of the request.
+    """
+
+    code = 10
+
+
 BY_CODE: dict[int, type[RemoteError]] = {
     kind.code: kind
     for kind in (
@@ -204,6 +222,7 @@ BY_CODE: dict[int, type[RemoteError]] = {
         ResourceExhausted,
         DeadlineExceeded,
         Cancelled,
+        PoisonRequest,
     )
 }
 

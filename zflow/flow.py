@@ -5,7 +5,8 @@ A Flow that is not open is a value: `add`, `needs` and `needs_all` return a new 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,21 +15,23 @@ from zflow.banner import ready_lines
 from zflow.client import address_of, head_asking, way_to
 from zflow.config.definition import Definition
 from zflow.config.keys import load
-from zflow.config.plan import Plan, plan_flow
-from zflow.config.spec import FlowSpec
+from zflow.config.plan import Plan, WorkerPlan, plan_flow, plan_workers
+from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
+from zflow.developing import Developing
 from zflow.drivers.assembly import gateway_role
 from zflow.drivers.directory import Directory
 from zflow.errors import ConfigError
 from zflow.executor import Executor
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
-from zflow.service import Service, StopEvent, WayIn, with_arguments
+from zflow.service import StopEvent, WayIn, with_arguments
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
+_LATER = ("name", "port", "host", "quiet", "keys", "insecure", "asyncio")  # settled when it opens
 
 
-class Flow(Service):
+class Flow(Developing):
     """A graph of Executors.
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
@@ -92,6 +95,8 @@ class Flow(Service):
         no_reduce: bool | None = None,
         quiet_error: bool | None = None,
         start_method: str | None = None,
+        reload: bool | None = None,
+        restart: bool | None = None,
         description: str | None = None,
         **aliases: Any,
     ) -> AnyFlow:
@@ -134,6 +139,9 @@ class Flow(Service):
         timeout_ready: milliseconds. The other options, their defaults and what they mean are listed by ``zflow executor
         --help``.
 
+        reload: renew its processes whenever one of the Python files that it is made of is saved; restart: whenever the
+        YAML file that `uses` names is. No request fails meanwhile, and what cannot start leaves in service what does.
+
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """
         options = {key: value for key, value in locals().items() if key not in ("self", "aliases")}
@@ -154,17 +162,30 @@ class Flow(Service):
     # -- YAML --------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def load_config(cls, source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None) -> Flow:
-        """The Flow in a YAML file, in YAML text or in a dict. context: values for ``${{ CONTEXT.x }}``.
+    def load_config(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        context: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Flow:
+        """The Flow in a YAML file, in YAML text or in a dict. context: values for ``${{ CONTEXT.x }}``. options: those
+        of `Flow`; they win over what is written there. With ``restart=True`` it becomes, while it is open, what the
+        file describes whenever that changes; what the change does not concern goes on as it is.
 
         Raises ConfigError with file, line and path of the fault.
         """
-        spec = load_flow(source, context=context)
+        return cls._of(source, lambda: load_flow(source, context=context).override(**options))
+
+    @classmethod
+    def _of(cls, source: str | Path | Mapping[str, Any], read: Callable[[], FlowSpec]) -> Flow:
+        """The Flow that `read` gives, and gives anew when `source`, if it is a file, has changed."""
+        spec = read()
         if spec.asyncio:
             from zflow.asynchronous import AsyncFlow  # as in __new__
 
-            return AsyncFlow(spec)
-        return Flow(spec)
+            return AsyncFlow(spec)._from(source, read)
+        return Flow(spec)._from(source, read)
 
     def save_config(self, path: str | Path) -> None:
         """Write what was given, and nothing else, as YAML: `load_config` makes an equal Flow of it."""
@@ -218,12 +239,37 @@ class Flow(Service):
         """
         return self._carry_out(lambda: self._update(name, uses_with))
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[FlowSpec, Plan]:
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[FlowSpec, Sequence[WorkerPlan]]:
         present = {executor.name: executor for executor in self._spec.executors}.get(node)
         if present is not None and present.external:
             raise ConfigError(f"{node} is external: it is scaled and updated where it was started, not by this Flow")
         spec = self._spec.change(node, **with_arguments(options, present.uses_with if present is not None else {}))
-        return spec, plan_flow(spec)
+        return spec, plan_workers(spec, node)
+
+    @property
+    def _follows(self) -> bool:
+        return self._spec.restart and self._origin is not None
+
+    def _followed(self, before: FlowSpec, now: FlowSpec) -> tuple[FlowSpec, list[str]]:
+        """An Executor that the file describes as before stays as it runs, also where it was changed meanwhile."""
+        was = {executor.name: executor for executor in before.executors}
+        runs = {executor.name: executor for executor in self._spec.executors}
+        executors = [
+            runs[item.name] if was.get(item.name) == item and item.name in runs else item for item in now.executors
+        ]
+        later = [name for name in _LATER if getattr(now, name) != getattr(before, name)]
+        kept = {name: getattr(self._spec, name) for name in _LATER}
+        return replace(now, executors=tuple(executors), **kept), later
+
+    def _partly(self, spec: FlowSpec, node: str) -> FlowSpec:
+        new = {executor.name: executor for executor in spec.executors if executor.name == node}
+        return replace(self._spec, executors=tuple(new.get(item.name, item) for item in self._spec.executors))
+
+    def _planned(self, spec: FlowSpec) -> Plan:
+        return plan_flow(spec)
+
+    def _served(self) -> dict[str, ExecutorSpec]:
+        return {executor.name: executor for executor in self._spec.executors if not executor.external}
 
     # -- what a Service asks of it -----------------------------------------------------------------------------------
 

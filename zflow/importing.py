@@ -35,6 +35,23 @@ def is_dotted(text: str) -> bool:
     return bool(_DOTTED.fullmatch(text)) and not text.endswith(".py")
 
 
+def is_importable(module: ModuleType) -> bool:
+    """Whether `module`, loaded already, would be found again by name."""
+    name = module.__name__
+    if name in sys.builtin_module_names:
+        return True
+    package, _, _ = name.rpartition(".")
+    path = getattr(sys.modules.get(package), "__path__", None) if package else None
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # a finder of somebody else's
+            continue
+        if found is not None:
+            return found.origin is None or found.origin == getattr(module, "__file__", found.origin)
+    return False
+
+
 def import_modules(names: Iterable[str], folder: Path) -> list[ModuleType]:
     """The modules `names` (dotted names, or paths of ``.py`` files or of packages), in that order.
 

@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from zflow.config.definition import (
 )
 from zflow.config.places import Place
 from zflow.config.plain_yaml import dump, parse
+from zflow.endpoints import Endpoint, endpoints_of
 from zflow.errors import ConfigError, nearest
 from zflow.executor import (
     INJECTED,
@@ -39,7 +40,7 @@ from zflow.executor import (
     registered,
     registered_names,
 )
-from zflow.importing import class_at, find_class, import_modules
+from zflow.importing import class_at, find_class, import_modules, is_importable
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,23 @@ class ExecutorDescription:
     def name(self) -> str:
         """The name in the metas, else the class's."""
         return self.metas.get("name") or self.class_name
+
+    def to_be_read_again(self) -> ExecutorDescription:
+        """The same for processes that shall read the class's source for themselves, whenever they start.
+
+        Raises ConfigError where there is no file that they could read.
+        """
+        cls = self.target
+        if isinstance(cls, str) or cls is Executor:
+            return self
+        module = sys.modules.get(cls.__module__)
+        file = getattr(module, "__file__", None)
+        if module is None or file is None or cls.__module__ == "__main__" or vars(module).get(cls.__name__) is not cls:
+            told = f"reload: {cls.__qualname__} of {cls.__module__} cannot be read again without running what made it"
+            raise ConfigError(f"{told}; put the class at the top level of a file of its own, and import it from there")
+        if is_importable(module):
+            return self
+        return replace(self, target=cls.__name__, py_modules=(*self.py_modules, os.path.abspath(file)))
 
     def build(self, runtime_args: Mapping[str, Any]) -> Executor:
         """Import the modules, find the class and make the instance.
@@ -108,6 +126,13 @@ class ExecutorDescription:
             if self.known is not None:
                 return self.known
             raise ConfigError(f"{self}: {error}") from error.__cause__
+
+    def foresee(self) -> tuple[type[Executor], dict[str, Endpoint]]:
+        """The class, and what an instance of it would answer. Raises as `build` does before it calls ``__init__``."""
+        cls = self.find_class()
+        injected = dict.fromkeys(INJECTED) if accepts_injected(cls) else {}
+        self._check_arguments(cls, {**self.arguments, **injected})
+        return cls, endpoints_of(cls, self.requests, self.batching)
 
     def _build_in_two_steps(self, cls: type[Executor], injected: Mapping[str, Any]) -> Executor:
         self._check_arguments(cls, self.arguments)

@@ -13,13 +13,14 @@ from typing import Any
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate
 from zflow.drivers.identity import new_id
+from zflow.endpoints import endpoint_problem
 from zflow.errors import CallbackError, InvalidRequest, ProtocolError, ZflowError
 from zflow.inputs import count_of
 from zflow.progress import Progress
 from zflow.response import Response, read
 from zflow.roles.caller import Caller
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
-from zflow.wire.header import ENDPOINT_PATTERN, Kind, Message, is_endpoint
+from zflow.wire.header import Kind, Message, is_endpoint
 from zflow.wire.payload import encode_documents, encode_map
 
 PREFETCH = 64
@@ -54,7 +55,7 @@ class Posting:
         items: int | None = None,
     ) -> None:
         if not isinstance(on, str) or not is_endpoint(on):
-            raise InvalidRequest(f"{on!r:.80} cannot be an endpoint: it must match {ENDPOINT_PATTERN}")
+            raise InvalidRequest(endpoint_problem(on))
         self._on = on
         self._parameters = _parameters(parameters)
         self._shared_parts = [part(PARAMETERS, "", [encode_map(self._parameters)])] if self._parameters else []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zflow.asking import Asker
 from zflow.banner import Waiting
-from zflow.config.plan import Plan
+from zflow.config.plan import Plan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, trust
 from zflow.drivers.directory import Directory
 from zflow.drivers.inline import Lanes
@@ -40,6 +42,7 @@ class Running(NamedTuple):
     supervisor: Supervisor
     lanes: Any  # Lanes; of an asynchronous one, AsyncLanes
     desk: ControlDesk
+    directory: Directory
     resolver: Resolver
 
 
@@ -49,12 +52,13 @@ class Service(Asker):
     Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
     """
 
-    _spec: Any
+    _spec: Any  # FlowSpec or DeploymentSpec
 
     def __init__(self, log: Log, *, quiet: bool = False) -> None:
         self._log = log
         self._quiet = quiet
         self._open: Running | None = None
+        self._running: Plan
         self._changing = threading.Lock()
         self._sigterm = _Sigterm()
         self._turning = threading.Lock()  # one change of replicas at a time; `close` does not wait for it
@@ -92,9 +96,19 @@ class Service(Asker):
     ) -> None:
         self._change(name, {"uses_with": uses_with} if uses_with else {}, renew=True, on_progress=on_progress)
 
-    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[Any, Plan]:
-        """The spec with other `options` of the Executor `node`, and its plan. Raises ConfigError."""
+    def _changed(self, node: str, options: Mapping[str, Any]) -> tuple[Any, Sequence[WorkerPlan]]:
+        """The spec with other `options` of the Executor `node`, and the processes of that. Raises ConfigError."""
         raise NotImplementedError
+
+    def _prepare(self) -> None:
+        """It is about to be opened. Raises ConfigError where that cannot be."""
+
+    def _has_opened(self) -> None:
+        """It has just been opened."""
+
+    def _is_closing(self) -> Callable[[], None]:
+        """Change nothing any more. Returns what waits, once everything has ended, until nothing is under way."""
+        return lambda: None
 
     def _carry_out(self, change: Callable[[], None]) -> Any:
         """Make a change that takes its time; an asynchronous one gives something to be awaited."""
@@ -111,26 +125,26 @@ class Service(Asker):
             if self._open is not None:
                 raise ConfigError(f"this {self._kind} is open already")
             plan = self._plan()
+            self._prepare()
             directory = external_addresses(plan.nodes)
             trust(directory, plan.nodes, plan.identity)
-            resolver = Resolver(directory, plan.nodes)
             waiting = Waiting(quiet=self._quiet)
             supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
             try:
                 supervisor.start()
-            except BaseException:
-                resolver.close()
-                raise
             finally:
                 waiting.clear()
             try:
                 lanes = self._new_lanes(*self._way_in(plan, supervisor, directory))
                 desk = ControlDesk(supervisor.control_path, supervisor.gateway_address, self._orders())
             except BaseException:
-                resolver.close()
                 supervisor.close()
                 raise
-            self._open = Running(supervisor, lanes, desk, resolver)
+            resolver = Resolver(directory, plan.nodes)
+            resolver.start()
+            self._open = Running(supervisor, lanes, desk, directory, resolver)
+            self._running = plan
+            self._has_opened()
         self._tell_ready(supervisor.gateway_address)
         return self
 
@@ -138,9 +152,12 @@ class Service(Asker):
         """Let what is under way finish, for at most `grace` seconds, then end every process. Again, it does nothing."""
         with self._changing:
             is_open, self._open = self._open, None
+            end = self._is_closing()
         try:
             if is_open is not None:
-                _close(is_open, grace)
+                with _telling_why(self._log, grace):
+                    _close(is_open, grace)
+                    end()
         finally:
             self._sigterm.end()
 
@@ -175,29 +192,67 @@ class Service(Asker):
         return int(self._open.supervisor.gateway_address.rpartition(":")[2])
 
     def _change(
-        self, node: str, options: Mapping[str, Any], *, renew: bool = False, on_progress: Progress | None = None
+        self,
+        node: str,
+        options: Mapping[str, Any],
+        *,
+        renew: bool = False,
+        waits: bool = True,
+        because: str = "",
+        on_progress: Progress | None = None,
     ) -> None:
         """Have `node` served by the processes that it has with other `options`; renew: all of them new ones.
 
-        No request fails: who comes is ready before it is asked, who leaves finishes what it has. on_progress: is told
-        the names of the processes that are awaited, and of those that have come. Raises ConfigError for options that
-        cannot be; StartError, and leaves the old ones in service, when a new one cannot start.
+        No request fails: who comes is ready before it is asked, who leaves finishes what it has. waits: until that is
+        done. because: what one of the old ones has to log. on_progress: is told the names of the processes that are
+        awaited, and of those that have come. Raises ConfigError for options that cannot be; StartError, and leaves the
+        old ones in service, when a new one cannot start.
         """
         waiting = Waiting("to be renewed" if renew else "to come or go", quiet=self._quiet)
         tell = on_progress or waiting.show
+        try:
+            with self._alone(node, tell):
+                spec, workers = self._changed(node, options)
+                if renew and any(worker.keys and worker.bind for worker in workers):
+                    told = "has a port of its own and keys: close the Flow and start it again instead"
+                    raise ConfigError(f"{node} {told}")
+                change = self._opened().supervisor.change
+                change(node, workers, renew=renew, waits=waits, because=because, on_progress=tell)
+                self._has_changed(node, spec, workers)
+        finally:
+            waiting.clear()
+
+    @contextmanager
+    def _alone(self, node: str, tell: Progress) -> Iterator[None]:
+        """One change of what is open at a time."""
         while not self._turning.acquire(timeout=PULSE):
             tell([node], [])
         try:
             self._opened()
-            spec, plan = self._changed(node, options)
-            workers = [worker for worker in plan.workers if worker.node == node]
-            if renew and any(worker.keys and worker.bind for worker in workers):
-                raise ConfigError(f"{node} has a port of its own and keys: close the Flow and start it again instead")
-            self._opened().supervisor.change(node, workers, renew=renew, on_progress=tell)
-            self._spec = spec
+            yield
         finally:
             self._turning.release()
-            waiting.clear()
+
+    def _has_changed(self, node: str, spec: Any, workers: Sequence[WorkerPlan]) -> None:
+        others = [worker for worker in self._running.workers if worker.node != node]
+        self._spec = spec
+        self._running = self._running._replace(workers=(*others, *workers))
+
+    def plot(self, path: str | Path) -> None:
+        """Draw its Executors and what they need into the file `path`: ``.svg``, or ``.mmd`` for Mermaid.
+
+        It need not be open. Raises ConfigError for another kind of file.
+        """
+        from zflow.exports.picture import write_picture  # few ever draw
+
+        write_picture(self._spec, path)
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from zflow.exports.drawing import drawing_of
+        from zflow.exports.svg import svg
+
+        return svg(drawing_of(self._spec))
 
     def status(self) -> list[ProcessStatus]:
         """What each process does: name, pid, state, restarts."""
@@ -232,7 +287,22 @@ def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dic
     return {**options, "uses_with": {**before, **given}} if isinstance(given, Mapping) else dict(options)
 
 
+_TOLD_AFTER = 1.0  # seconds that closing may take until a person is told why
 _LOOK_UP = 0.5  # seconds between two looks at a stop event: some cannot be interrupted while they wait
+
+
+@contextmanager
+def _telling_why(log: Log, grace: float) -> Iterator[None]:
+    """Whoever has to wait is told what for."""
+    told = f"waiting for what is under way to end, for at most {grace:g} s; a second Ctrl-C ends it at once"
+    telling = threading.Timer(_TOLD_AFTER, log.info, [told])
+    telling.daemon = True
+    telling.start()
+    try:
+        yield
+    finally:
+        telling.cancel()
+        telling.join()
 
 
 def _close(running: Running, grace: float) -> None:

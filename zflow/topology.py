@@ -8,7 +8,7 @@ before the reply is sent, unless it is floating: then nobody waits for it, and t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from zflow.errors import TopologyError, nearest
@@ -53,17 +53,11 @@ class Topology:
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = tuple(nodes)
-        self.by_name: dict[str, Node] = {}
+        for _, fault in faults_of(self.nodes):
+            raise fault
+        self.by_name: dict[str, Node] = {node.name: node for node in self.nodes}
+        downstream: dict[str, list[str]] = {name: [] for name in (GATEWAY, *self.by_name)}
         for node in self.nodes:
-            check_name(node.name)
-            if node.name in self.by_name:
-                raise TopologyError(f"two Executors are named {node.name!r}; give one of them another name")
-            self.by_name[node.name] = node
-        known = [GATEWAY, *self.by_name]
-        downstream: dict[str, list[str]] = {name: [] for name in known}
-        for node in self.nodes:
-            _check_needs(node, known)
-            _check_waiting(node, self.by_name)
             for need in node.needs:
                 downstream[need].append(node.name)
         self.downstream = {name: tuple(names) for name, names in downstream.items()}
@@ -86,6 +80,22 @@ class Topology:
     def leaves(self) -> tuple[str, ...]:
         """The nodes that nothing needs."""
         return tuple(node.name for node in self.nodes if not self.downstream[node.name])
+
+
+def faults_of(nodes: Sequence[Node]) -> Iterator[tuple[int, TopologyError]]:
+    """What is wrong with each of `nodes` among the others, circles aside: its index, and the first fault."""
+    by_name: dict[str, Node] = {}
+    for node in nodes:
+        by_name.setdefault(node.name, node)
+    for index, node in enumerate(nodes):
+        try:
+            check_name(node.name)
+            if by_name[node.name] is not node:
+                raise TopologyError(f"two Executors are named {node.name!r}; give one of them another name")
+            _check_needs(node, [GATEWAY, *by_name])
+            _check_waiting(node, by_name)
+        except TopologyError as fault:
+            yield index, fault
 
 
 def check_name(name: object) -> None:

@@ -21,6 +21,7 @@ from zflow.config.plan import (
     plan_flow,
     plan_gateway,
     plan_standalone,
+    plan_workers,
 )
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.drivers.sockets import new_identity
@@ -301,3 +302,32 @@ def test_a_plan_travels() -> None:
     plan = plan_flow(spec.add(host="h", port_in=1, external=True))
     arrived = cloudpickle.loads(cloudpickle.dumps(plan))
     assert isinstance(arrived, Plan) and arrived == plan
+
+
+def test_who_is_reloaded_tells_its_files_and_a_class_that_cannot_be_is_refused() -> None:
+    class Inner(Executor): ...
+
+    plan = plan_flow(flow(reload=True).add(uses=Given).add(uses=Other, reload=False))
+    assert [worker.reload for worker in plan.workers] == [True, False]
+    with pytest.raises(ConfigError, match="^mine: reload: .*Inner of .* cannot be read again"):
+        plan_flow(flow().add(uses=Inner, name="mine", reload=True))
+
+
+@pytest.mark.parametrize("option", ["reload", "restart"])
+def test_who_has_keys_and_a_port_cannot_be_renewed_and_that_is_told_before_it_starts(folder: str, option: str) -> None:
+    with pytest.raises(ConfigError, match="^mine: reload and restart cannot renew .*port of its own; leave port_in"):
+        plan_flow(flow(keys=folder).add(uses=Given, name="mine", port_in=1, **{option: True}))
+    plan_flow(flow(keys=folder).add(uses=Given, **{option: True}))
+
+
+def test_the_processes_of_one_executor_whatever_the_others_are_like(tmp_path: Path) -> None:
+    spec = flow().add(uses=str(tmp_path / "missing.yml"), name="a").add(uses=Given, name="b", replicas=2)
+    assert [worker.name for worker in plan_workers(spec, "b")] == ["b/rep-0", "b/rep-1"]
+    with pytest.raises(ConfigError, match="^a: "):
+        plan_flow(spec)
+
+
+def test_a_deployment_may_keep_the_name_that_its_class_had() -> None:
+    plan = plan_deployment(DeploymentSpec.from_options(uses=Given), "Before")
+    assert [worker.name for worker in plan.workers] == ["Before/rep-0"]
+    assert plan_deployment(DeploymentSpec.from_options(uses=Given, name="mine"), "Before").nodes[0].name == "mine"

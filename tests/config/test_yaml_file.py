@@ -148,10 +148,10 @@ def test_variables_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("replicas: two", 'flow.yml:4 executors[1].replicas: expected a whole number, got "two"'),
         ("replica: 2", "flow.yml:4 executors[1].replica: unknown option \"replica\": did you mean 'replicas'?"),
-        ("name: a, needs: a", "flow.yml:3 executors: 'a' needs itself"),
-        ("needs: nobody", "flow.yml:3 executors: 'executor1' needs 'nobody', which is not in the Flow"),
+        ("name: a, needs: a", "flow.yml:4 executors[1]: 'a' needs itself"),
+        ("needs: nobody", "flow.yml:4 executors[1]: 'executor1' needs 'nobody', which is not in the Flow"),
         ("name: second, needs: frist", "did you mean 'first'?"),
-        ("name: first", "flow.yml:3 executors: two Executors are named 'first'"),
+        ("name: first", "flow.yml:4 executors[1]: two Executors are named 'first'"),
         ("replicas: 0", "executors[1].replicas: expected a whole number from 1 to 1024, got 0"),
         ("replicas: -1", "expected a whole number from 1 to 1024, got -1"),
         ("replicas: 1000000000", "expected a whole number from 1 to 1024"),

@@ -14,6 +14,7 @@ import msgpack
 import pytest
 import zmq
 
+from tests.hostile.zmtp import http_post
 from tests.support.clock import Clock
 from tests.support.executors import echo
 from tests.support.peers import ANY_PORT, Served, Stranger, hold_until
@@ -699,24 +700,6 @@ def _mutated(frames: list[bytes], chance: random.Random) -> list[bytes]:
 # -- strangers at an open port -----------------------------------------------------------------------------------------
 
 
-def http_post(port: int, messages: list[tuple[bytes, ...]]) -> bytes:
-    """A POST as a browser would send it, its body aligned so that ZMTP/1.0 finds `messages` (of short frames) in it.
-
-    The walk goes over the text of the header: each byte where a frame should begin is taken for its length.
-    """
-    head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: text/plain\r\nContent-Length: 4000\r\n\r\n" % port
-    at = head[0] + 1
-    while at < len(head):
-        at += head[at] + 1
-    more, last = b"\1", b"\0"
-    body = b"".join(
-        bytes([len(frame) + 1]) + (more if frame is not frames[-1] else last) + frame
-        for frames in messages
-        for frame in frames
-    )
-    return head + b"\0" * (at - len(head)) + body
-
-
 class Hearer:
     """The role behind an open door: whatever reaches it is written down, and the door is the worker's."""
 
@@ -762,7 +745,7 @@ def test_a_web_page_that_posts_to_an_open_port_reaches_nothing():
     hearer = Hearer()
     with Served(hearer, role=hearer.worker) as served:
         with plain.create_connection(("127.0.0.1", served.port)) as browser:
-            browser.sendall(http_post(served.port, [(b"", hello), *[(b"", request)] * 20]))
+            browser.sendall(http_post(served.port, (b"", hello), *[(b"", request)] * 20))
             hold_until(lambda: hearer.worker.door.dropped >= 20)  # they came as far as the door, well-formed
             with Client(port=served.port) as client:
                 assert client.post("/", Document(text="good")).texts == ["good"]

@@ -100,3 +100,13 @@ def test_it_knows_by_which_key_a_peer_is_known():
     directory.trust(ours, {"a": theirs})
     assert directory.curve("a") == Curve(ours, theirs)
     assert directory.curve("b") is None
+
+
+def test_replicas_that_are_forgotten_are_the_planned_ones_again():
+    directory = Directory({}, {"a": ["a/rep-0", "a/rep-1"]})
+    heard = []
+    directory.on_change(lambda: heard.append(directory.replicas()))
+    directory.forget_replicas("a")
+    version = directory.version
+    directory.forget_replicas("a")
+    assert (heard, directory.version) == ([{}], version)

@@ -357,3 +357,39 @@ for thread in threads:
 client.close()
 print("all forks have asked and closed", flush=True)
 """
+
+
+def test_who_is_under_way_goes_on_with_the_old_role_and_the_next_one_has_another():
+    with Served() as old, Served() as new:
+        lanes = lanes_to(old.address)
+        idle, busy = lanes.take(), lanes.take()
+        lanes.give_back(idle)
+        lanes._directory.set(new.address, new.address)
+        lanes.renew(lambda: Head(new.address, [new.address], new_id=new_id), 0.0)
+        assert one_answer(busy, question()).kind is Kind.REPLY
+        lane = lanes.take()
+        assert lane not in (idle, busy) and one_answer(lane, question()).kind is Kind.REPLY
+        lanes.give_back(busy)
+        lanes.give_back(lane)
+        taken = [lanes.take(), lanes.take()]
+        assert taken[0] is lane and taken[1] is not busy
+        for lane in taken:
+            lanes.give_back(lane)
+        lanes.close()
+
+
+def test_a_renewal_waits_for_those_who_are_under_way_but_not_for_ever(served):
+    lanes = lanes_to(served.address)
+    busy = lanes.take()
+    began = time.monotonic()
+    lanes.renew(lanes._new_role, 0.05)
+    assert time.monotonic() - began >= 0.05
+    newer = lanes.take()
+    thread = threading.Thread(target=lanes.renew, args=(lanes._new_role, 20.0))
+    thread.start()
+    hold_until(lambda: lanes._edition == 2)
+    lanes.drop(newer)
+    lanes.give_back(busy)
+    thread.join(PROMPT * 5)
+    assert not thread.is_alive()
+    lanes.close()

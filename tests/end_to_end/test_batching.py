@@ -68,7 +68,8 @@ def client(flow):
 def test_the_requests_of_one_client_run_as_one(client):
     answer = client.post("/encode", texts(*map(str, range(16))), request_size=1, results_in_order=True)
     assert answer.texts == [f"{number}!" for number in range(16)]
-    assert calls_of(client) == [8, 8]
+    first, *others = calls_of(client)
+    assert (first, sum(others)) == (8, 8)  # after a call those run that are there: how many depends on the machine
 
 
 def test_so_do_those_of_many_clients(flow, client):
@@ -108,7 +109,8 @@ def test_parameters_keep_requests_apart(flow, client):
     assert {mark: sorted(told) for mark, told in answers.items()} == {
         mark: [f"{number}{mark}" for number in range(8)] for mark in "?#"
     }
-    assert calls_of(client) == [8, 8]
+    first, *others = calls_of(client)
+    assert (first, sum(others)) == (8, 8)  # after a call those run that are there: how many depends on the machine
 
 
 def test_an_empty_request_returns_at_once_and_calls_the_method_as_ever(client):
@@ -134,7 +136,8 @@ def test_an_exception_fails_every_request_of_its_batch_with_an_outcome_of_its_ow
     assert [type(error) for error in failed] == [ExecutorError] * 8
     assert {error.description for error in failed} == {"ValueError('no such text')"}
     assert all('raise ValueError("no such text")' in error.traceback for error in failed)
-    assert calls_of(client) == [8, 8]
+    first, *others = calls_of(client)
+    assert (first, sum(others)) == (8, 8)  # after a call those run that are there: how many depends on the machine
 
 
 def test_a_request_with_little_time_is_not_kept_until_it_is_over(client):

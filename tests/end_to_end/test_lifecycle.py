@@ -91,6 +91,15 @@ def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
     assert_nothing_is_left(children, before, 5)
 
 
+def test_ctrl_c_while_a_method_works_says_what_is_waited_for(open_flow) -> None:
+    process, _ = open_flow("f.post('/sleep')")
+    read_until(process, "^sleeping")
+    os.killpg(process.pid, signal.SIGINT)
+    read_until(process, r"waiting for what is under way to end, for at most \d+ s; a second Ctrl-C ends it at once")
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(10)
+
+
 def test_sigterm_in_block_ends_everything(open_flow) -> None:
     before = zflow_files()
     process, children = open_flow()
@@ -156,6 +165,35 @@ def test_flows_start_in_threads_and_beside_running_event_loops() -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(texts) == ["loop", "thread", "thread"]
+
+
+def test_nothing_is_forked_from_a_process_that_could_not_bear_it(run_script) -> None:
+    """CUDA, threads and event loops do not outlive a fork; so that of a Flow's own process is never made."""
+    output = run_script(
+        "import os, threading\n"
+        "from zflow import Executor, Flow, requests\n"
+        "os.register_at_fork(before=lambda: print('forked'))\n"
+        "class Parents(Executor):\n"
+        "    @requests\n"
+        "    def tell(self, docs, **kwargs):\n"
+        "        docs.texts = [str(threading.active_count() > 50) for _ in docs]\n"
+        "over = threading.Event()\n"
+        "for _ in range(60):\n"
+        "    threading.Thread(target=over.wait).start()\n"
+        "with Flow(quiet=True).add(uses=Parents, replicas=2).add(uses=Parents, start_method='spawn') as flow:\n"
+        "    print(*flow.post('/', 'x').texts)\n"
+        "over.set()\n"
+    )
+    assert output.stdout == "False\n"
+
+
+def test_no_process_of_a_flow_has_shared_memory_that_could_be_left(open_flow) -> None:
+    process, children = open_flow()
+    for pid in [process.pid, *children]:
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        assert "/dev/shm/" not in mapped and "/SYSV" not in mapped
+    process.terminate()
+    process.communicate(timeout=15)
 
 
 def test_requests_in_flight_at_close_get_their_answers(tmp_path: Path) -> None:

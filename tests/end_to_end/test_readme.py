@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,24 +28,72 @@ def test_examples_print_what_stands_below_them(source: str, printed: str, run_sc
     assert printed or STANDALONE in source, "an example that prints nothing shows nothing"
 
 
-def test_the_commands_for_a_standalone_executor(tmp_path: Path, start, zflow_command, port) -> None:
-    commands = re.findall(r"^zflow (.*)$", README.split("## Executors that stand alone")[1], re.MULTILINE)
-    assert len(commands) == 3
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the commands are run: my-exec.yml is there."""
     (tmp_path / "my-exec.yml").write_text("jtype: Mine\nmetas:\n  py_modules: [mine.py]\n")
     (tmp_path / "mine.py").write_text(
         "from zflow import Executor, requests\n"
         "class Mine(Executor):\n"
+        "    def __init__(self, model='small', **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
         "    @requests\n"
         "    def add(self, docs, **kwargs):\n"
         "        docs.texts = [text + ' back' for text in docs.texts]\n"
     )
-    words = [re.sub("12345", str(port), command).replace("'", "").split(" ") for command in commands]
-    executor = start(*zflow_command, *words[0], cwd=tmp_path)
-    read_until(executor, f"127.0.0.1:{port}")
-    for command, expected in zip(words[1:], ("serving", "hello back")):
-        done = subprocess.run([*zflow_command, *command], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    return tmp_path
+
+
+def commands_of(section: str, **substitutes: str) -> list[list[str]]:
+    """The words of each ``zflow ...`` line of the first block of commands below the heading `section`."""
+    [_, below] = README.split(f" {section}\n")
+    block = below.split("```bash\n")[1].split("```")[0]
+    for word, substitute in substitutes.items():
+        block = block.replace(word.replace("_", " "), substitute)
+    return [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+
+
+@pytest.fixture
+def run(folder: Path, zflow_command) -> Callable[[list[str]], str]:
+    """What the command prints, that has to succeed."""
+
+    def printed(words: list[str]) -> str:
+        done = subprocess.run([*zflow_command, *words], cwd=folder, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
-        assert expected in done.stdout
+        return done.stdout
+
+    return printed
+
+
+def test_the_commands_for_a_standalone_executor(folder: Path, start, zflow_command, run, port) -> None:
+    serve, *others = commands_of("Executors that stand alone", **{"12345": str(port)})
+    read_until(start(*zflow_command, *serve, cwd=folder), f"127.0.0.1:{port}")
+    for command, expected in zip(others, ("serving", "hello back"), strict=True):
+        assert expected in run(command)
+
+
+def test_the_commands_for_scaling(folder: Path, start, zflow_command, run, port) -> None:
+    section = "Replicas, shards, and more of them while it serves"
+    serve, *others = commands_of(section, **{"12345": str(port)})
+    read_until(start(*zflow_command, *serve, cwd=folder), f"127.0.0.1:{port}")
+    for command in others:
+        run(command)
+    assert "still back" in run(["client", "call", f"localhost:{port}", "/", "--text", "still"])
+
+
+def test_the_commands_for_keys(folder: Path, start, zflow_command, run, port) -> None:
+    robot = run(["keygen", "--keys", "robot-keys"]).strip()
+    [keygen, *_] = commands_of("Who gets in")
+    server = run(keygen).strip()
+    _, allow, serve, ping = commands_of(
+        "Who gets in",
+        **{"12345": str(port), "server:": "localhost:", "0.0.0.0": "127.0.0.1"},
+        PUBLIC_KEY_OF_THE_ROBOT=robot,
+        PUBLIC_KEY_OF_THE_SERVER=server,
+    )
+    run(allow)
+    read_until(start(*zflow_command, *serve, cwd=folder), f"127.0.0.1:{port}")
+    assert "serving" in run(ping)
 
 
 def test_make_targets_that_the_readme_names_exist() -> None:

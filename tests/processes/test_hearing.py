@@ -10,6 +10,7 @@ import pytest
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse
 from zflow.processes.hearing import Hearing
+from zflow.processes.logs import Log
 
 
 class Mouth:
@@ -41,7 +42,7 @@ class Loop:
 @pytest.fixture
 def room() -> tuple[Hearing, Directory, Mouth, Loop]:
     directory, mouth, loop = Directory(), Mouth(), Loop()
-    hearing = Hearing(mouth, directory)  # type: ignore[arg-type]
+    hearing = Hearing(mouth, directory, Log("a/rep-0"))  # type: ignore[arg-type]
     hearing.reactor = loop  # type: ignore[assignment]
     return hearing, directory, mouth, loop
 
@@ -80,3 +81,8 @@ def test_it_binds_as_well_and_says_where_or_why_not(room):
     hearing.hear({"bind": "tcp://127.0.0.1:5"})
     loop.asked.pop()()
     assert mouth.said == [{"bound": "tcp://127.0.0.1:5"}, {"not bound": "port 5 is in use"}]
+
+
+def test_what_it_is_told_to_log_is_logged(room, capsys):
+    room[0].hear({"log": "100 % news"})
+    assert "[I]:100 % news\n" in capsys.readouterr().err

@@ -46,7 +46,11 @@ say("serving")
 stopped.wait(20)
 lifeline.end()
 lifeline.leave()
-say("abandoned" if lifeline.is_abandoned else "done")
+say("abandoned" if lifeline.was_abandoned() else "done")
+"""
+BORN_BY_ANOTHER = """
+if os.fork():
+    time.sleep(60)  # until it is killed
 """
 DEAF = SERVING.replace("stopped.wait(20)", "time.sleep(20)")
 
@@ -136,6 +140,28 @@ def test_the_end_of_the_supervisor_ends_it(begin: Begin, ends: tuple[Channel, so
     theirs.close()
     channel.close()
     assert rest(process) == ["stop", "close", "left", "abandoned"]
+
+
+def test_an_orphan_whose_supervisor_ends_a_moment_later_was_abandoned(
+    begin: Begin, ends: tuple[Channel, socket.socket]
+) -> None:
+    """Whoever kills a family kills its processes one after another."""
+    channel, theirs = ends
+    process = begin(SERVING, theirs, before=BORN_BY_ANOTHER)
+    read_until(process, "serving")
+    theirs.close()
+    process.kill()
+    read_until(process, "left")
+    channel.close()
+    assert rest(process) == ["abandoned"]
+
+
+def test_an_orphan_whose_supervisor_lives_was_not_abandoned(begin: Begin, ends: tuple[Channel, socket.socket]) -> None:
+    channel, theirs = ends
+    process = begin(SERVING, theirs, before=BORN_BY_ANOTHER)
+    read_until(process, "serving")
+    process.kill()
+    assert rest(process) == ["stop", "close", "left", "done"]
 
 
 def test_an_orphan_whose_user_code_does_not_end_is_gone_in_time(

@@ -69,7 +69,7 @@ def test_a_family_is_founded_once_and_anew_when_asked(nursery: Nursery, plan_of:
     def bear(name: str) -> tuple[Channel, int]:
         """Its channel and its parent; it is not told where to bind, so that it comes no further."""
         channel = nursery.ask_for(name, fork=True, preload=[], env={}, family=child.family(words))
-        channel.send({**words, "bind": "tcp://no-such-host.invalid:0"})
+        channel.send({**words, "bind": "ipc:///no/such/folder/a.sock"})
         pid = hear(nursery.channel, lambda told: told.get("child") == name)["pid"]
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         return channel, parent

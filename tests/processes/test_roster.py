@@ -66,3 +66,20 @@ def test_who_looks_while_it_changes_sees_a_whole_list(roster):
     seen = roster.children
     roster.remove(seen[0])
     assert len(seen) == 5 and len(roster.children) == 4
+
+
+def test_the_sources_of_a_node_are_those_of_all_its_processes(roster):
+    assert roster.sources("a") == (set(), set())
+    for child, file in zip(roster.workers, ("/x.py", "/y.py", "/z.py", "/z.py"), strict=True):
+        child.sources = ([file], ["/"])
+    assert roster.sources("a") == ({"/x.py", "/y.py"}, {"/"})
+
+
+def test_the_place_of_what_is_in_front_is_known_also_while_it_is_started_again(roster):
+    front = roster.gateway
+    assert roster.front_address == ""
+    front.bound = "tcp://127.0.0.1:0"
+    assert roster.front_address == ""
+    front.address = front.bound = "tcp://127.0.0.1:7"
+    front.ended()
+    assert roster.front_address == "tcp://127.0.0.1:7"

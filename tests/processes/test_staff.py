@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from zflow.errors import PortInUse, StartError
 from zflow.executor import Executor
 from zflow.processes.announcing import Announcer
 from zflow.processes.child import Child, State
+from zflow.processes.lifeline import GRACE
 from zflow.processes.roster import Roster
 from zflow.processes.staff import Staff
 from zflow.processes.turnover import Turnover
@@ -215,3 +217,24 @@ def test_one_that_dies_before_it_has_taken_its_port_gets_it_when_it_is_born_agai
     assert house.ended(newcomer, "was killed") is False
     assert newcomer.bind == PORT
     assert turnover.is_over and turnover.error is None
+
+
+def test_one_of_those_who_serve_is_told_what_to_log(house):
+    house.ended(house.child("a/rep-0"))
+    assert house.staff.tell("a", "news")
+    assert house.said[-1] == ("a/rep-1", {"log": "news"})
+    house.ended(house.child("a/rep-1"))
+    assert not house.staff.tell("a", "news") and not house.staff.tell("b", "news")
+
+
+def test_what_is_in_front_ends_in_order_to_be_born_by_another_plan(house):
+    front, asked = house.roster.gateway, threading.Event()
+    front.born(Channel(), front.bind, 0.0)
+    front.ready("tcp://127.0.0.1:7", 0.0)
+    plan = front.plan._replace(env={"X": "1"})
+    house.staff.change_front(plan, asked)
+    assert asked.is_set() and not front.is_settled
+    assert (front.plan, front.state, house.said[-1]) == (plan, State.STOPPING, ("gateway", {"stop": GRACE}))
+    front.ended()
+    house.staff.change_front(plan, asked)  # it has ended by itself: it is started again anyway, and by that plan
+    assert front.is_settled and house.roster.front_address == ""

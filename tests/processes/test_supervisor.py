@@ -546,3 +546,23 @@ def test_quiet_processes_say_nothing(supervise: Supervise, ask: Ask, capfd: pyte
     wait_for(lambda: is_ready(supervised, "executor0/rep-0", not_pid=before), "the next incarnation")
     supervised.close()
     assert capfd.readouterr().err == ""
+
+
+def test_what_is_in_front_is_another_one_at_the_same_port_and_those_behind_stay(
+    supervise: Supervise, ask: Ask, plan_of: Callable[..., Plan]
+) -> None:
+    supervised = supervise(Witness)
+    address, front, worker = (
+        supervised.gateway_address,
+        pid_of(supervised, "gateway"),
+        pid_of(supervised, "executor0/rep-0"),
+    )
+    other = plan_of(Witness, retries=1).gateway
+    assert other is not None
+    supervised.change_front(other)
+    assert supervised.gateway_address == address and is_ready(supervised, "gateway", not_pid=front)
+    assert pid_of(supervised, "executor0/rep-0") == worker
+    ask(supervised)
+    supervised.close()
+    with pytest.raises(StartError, match="could not start again, and is gone"):
+        supervised.change_front(other)

@@ -199,3 +199,37 @@ def test_the_end_of_everything_is_its_end(house):
     turnover.abandon(StartError("closed"))
     assert turnover.is_over and str(turnover.error) == "closed"
     assert house.dismissed == []  # who ends everything ends them too
+
+
+def test_who_does_not_wait_goes_on_while_the_old_ones_finish(house):
+    present = serving(2)
+    turnover = begin(house, present, 2, renew=True, waits=False)
+    turnover.became_ready(house.born[0])
+    turnover.became_ready(house.born[1])
+    assert house.admitted == [("a/rep-0", "a/rep-0"), ("a/rep-1", "a/rep-1")]
+    assert turnover.is_over and turnover.error is None
+    for child in present:
+        turnover.ended(child, "ended")  # which is told all the same
+    assert turnover.is_over and turnover.error is None
+
+
+def test_who_does_not_wait_still_waits_for_a_port(house):
+    [old] = serving(1)
+    old.bind = "tcp://127.0.0.1:5"
+    turnover = begin(house, [old], 1, renew=True, waits=False)
+    turnover.became_ready(house.born[0])
+    assert not turnover.is_over
+    turnover.ended(old, "ended")
+    assert house.ports == [("a/rep-0", "tcp://127.0.0.1:5")] and not turnover.is_over
+    turnover.took_port(house.born[0])
+    assert turnover.is_over and turnover.error is None
+
+
+def test_all_leave_when_there_shall_be_none(house):
+    present = serving(2)
+    turnover = Turnover("a", [])
+    turnover.begin(house, present)
+    assert house.dismissed == ["a/rep-0", "a/rep-1"]
+    for child in present:
+        turnover.ended(child, "ended")
+    assert turnover.is_over and turnover.error is None

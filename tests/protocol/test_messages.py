@@ -14,7 +14,7 @@ import zmq
 from tests.protocol import reading
 from zflow import errors
 from zflow.documents import arrays, limits
-from zflow.drivers import carrier, sockets
+from zflow.drivers import sockets, way_out
 from zflow.drivers.reactor import Reactor
 from zflow.errors import BY_CODE, ProtocolError, UnsupportedRequest
 from zflow.roles import front_door, head, head_peer, liveness
@@ -125,8 +125,8 @@ def test_timing_is_that_of_the_sockets_and_roles(ipc_directory: Path) -> None:
             assert not socket.getsockopt(zmq.IMMEDIATE)
         assert dealer.getsockopt(zmq.RECONNECT_IVL) >= 3_600_000  # one socket is one connection
     assert (timing["BACKOFF_FIRST"], timing["BACKOFF_LAST"]) == (
-        carrier._BACKOFF_FIRST * 1000,
-        carrier._BACKOFF_LAST * 1000,
+        way_out._FIRST_PAUSE * 1000,
+        way_out.LONGEST_PAUSE * 1000,
     )
     assert timing["PATIENCE"] == head.PATIENCE * 1000
     assert timing["RETRY_PAUSE"] == head._BACKOFF * 2 * 1000
@@ -233,7 +233,7 @@ def test_kinds_are_answered_by_kinds_that_go_the_other_way() -> None:
 @pytest.mark.parametrize("name", ["", "/", "/index", "/a.b/c-d_E9", "/" + "a" * 127])
 def test_endpoints_match_the_pattern(name: str) -> None:
     assert is_endpoint(name)
-    assert TOLD["endpoint"] == header.ENDPOINT_PATTERN
+    assert TOLD["endpoint"] == header._ENDPOINT.pattern
 
 
 def _message(told: dict[str, Any], call_id: bytes) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zflow.errors import DeadlineExceeded, RemoteError, ResourceExhausted, Unavailable
-from zflow.roles.call import RETRIES, Call
+from zflow.roles.call import RETRIES, Call, deadline_of
 from zflow.roles.contract import failure
 from zflow.wire.header import Kind, Message
 
@@ -58,3 +58,11 @@ def test_a_code_that_is_no_code_is_no_reason_to_try_again():
     outcome = failure(CALL_ID, Unavailable("gone"), not_started=True)
     outcome.extra["code"] = ["unhashable"]
     assert not call().may_go_elsewhere(outcome)
+
+
+@pytest.mark.parametrize(
+    ("budget", "timeout", "deadline"),
+    [(None, None, None), (500_000, None, 10.5), (None, 2.0, 12.0), (500_000, 2.0, 10.5), (3_000_000, 2.0, 12.0)],
+)
+def test_the_sooner_of_the_callers_budget_and_our_own_timeout_holds(budget, timeout, deadline):
+    assert deadline_of(Message(Kind.REQUEST, CALL_ID, "/", budget), timeout, 10.0) == deadline

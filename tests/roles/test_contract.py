@@ -17,7 +17,7 @@ from zflow.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from zflow.roles.contract import MAX_TEXT, Role, failure
+from zflow.roles.contract import MAX_TEXT, Role, another_link, failure, group_of, planned_link
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.prober import Prober
@@ -121,3 +121,9 @@ def test_an_error_without_any_argument_still_travels():
     error = RemoteError()
     error.args = ()
     assert details_of(failure(CALL, error)) == {"code": 0, "message": ""}
+
+
+def test_one_of_several_places_is_a_replica_as_the_planned_one_is():
+    link = another_link("far/rep-1", 7)
+    assert group_of(link) == group_of("far/rep-1") == "far"
+    assert planned_link(link) == planned_link("far/rep-1") == "far/rep-1"

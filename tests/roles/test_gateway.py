@@ -654,6 +654,14 @@ def test_what_floats_is_told_in_the_status():
     assert (told["inflight"], told["floating"], told["floating_failed"]) == (0, 1, 1)
 
 
+def test_the_status_tells_how_each_node_stands():
+    flow = SmallFlow(["a", Node("b", ("a",))])
+    answer(flow)
+    [(_, status)] = flow.gateway.receive((b"operator",), Message(Kind.PING), flow.network.clock.now)
+    nodes = details_of(status)["nodes"]
+    assert {name: standing["replicas"][f"{name}/rep-0"]["done"] for name, standing in nodes.items()} == {"a": 1, "b": 1}
+
+
 # -- draining ----------------------------------------------------------------------------------------------------------
 
 

@@ -155,6 +155,8 @@ def test_its_status_tells_how_its_replicas_are_and_what_waits() -> None:
         peer.receive(ALICE, request(number), 0.0)
     told = asked_of(peer, Kind.PING)
     assert (told["inflight"], told["queued"], told["replicas"]) == (3, 2, {R0: "ready"})
+    [standing] = told["nodes"].values()
+    assert (standing["queued"], standing["replicas"][R0]["inflight"]) == (2, 1)
     peer.lost(R0, "it died", 0.0)
     assert asked_of(peer, Kind.PING)["replicas"] == {R0: "lost"}
 

@@ -21,7 +21,7 @@ def leftovers(role: object) -> list[object]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, (Message, Part)) or type(item).__name__ in ("_Call", "Walk"):
+        if isinstance(item, (Message, Part)) or type(item).__name__ in ("Call", "_Call", "Walk"):
             found.append(item)
         waiting.extend(_inside(item))
     return found

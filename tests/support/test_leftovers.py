@@ -47,4 +47,6 @@ def test_a_settled_call_whose_deadline_is_far_is_not_counted():
 def test_a_waiting_call_of_a_head_is_found():
     head = Head("a", ["a/rep-0"], new_id=Ids())
     head.receive("gateway", request(1), 0.0)
-    assert [item for item in leftovers(head) if isinstance(item, Message)] == [request(1)]
+    found = leftovers(head)
+    assert [item for item in found if isinstance(item, Message)] == [request(1)]
+    assert "Call" in [type(item).__name__ for item in found]

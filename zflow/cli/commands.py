@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import click
 
+from zflow.cli.check import check
 from zflow.cli.groups import Commands
+from zflow.cli.words import mapping
 from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
@@ -85,17 +87,15 @@ def main() -> None:
     "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
 )
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
-@click.option(
-    "--shard-id", type=int, metavar="N", help="with --shards: serve this one of them, in one process and without a head"
-)
-def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
+def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before or --uses-after it is served by processes of its own behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
+    behind a head.
     """
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
-    if not spec.is_one_process and shard_id is None:
+    if not spec.is_one_process or spec.reload or spec.restart:
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 
@@ -104,7 +104,7 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
     from zflow.processes.logs import Log
 
     around = FlowSpec.from_options(place, Surface.CLI, keys=keys, insecure=insecure)
-    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys, shard_id=shard_id)
+    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys)
     log = Log(plan.name, quiet_error=spec.quiet_error)
     if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
@@ -126,7 +126,11 @@ def deployment(**words: Any) -> None:
     if uses is None or not is_file(uses) or not is_deployment(uses):
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given))
     del given["uses"]
-    _serve(load_deployment(Path(uses)).override(place, Surface.CLI, **given))
+    from zflow.deployment import Deployment
+
+    read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **given)  # noqa: E731
+    with Deployment._of(Path(uses), read) as opened:
+        opened.block()
 
 
 def _serve(spec: DeploymentSpec) -> None:
@@ -143,13 +147,13 @@ def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
     from zflow.flow import Flow
 
-    with Flow(_flow_spec(uses, words)) as opened:
+    with Flow._of(Path(uses), lambda: _flow_spec(uses, words)) as opened:
         opened.block()
 
 
 @main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
 @click.option("--uses", required=True, metavar="FILE", help="YAML file of a Flow whose Executors are all external")
-@spec_options(FlowSpec)
+@spec_options(FlowSpec, leave_out=("reload", "restart"))
 def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; every Executor of it must be external."""
     from zflow.config.plan import plan_gateway
@@ -161,26 +165,6 @@ def gateway(uses: str, **words: Any) -> None:
     if spec.insecure and not spec.keys:
         log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
     sys.exit(serve_gateway(plan_gateway(spec), log=log))
-
-
-@main.command(epilog="Example: zflow head --uses deployment.yml --peers indexer/shard-0=HOST:PORT --port 12345")
-@click.option("--uses", required=True, metavar="FILE", help="YAML file of a Deployment with a name")
-@spec_options(FlowSpec, only=OF_THE_FRONT)
-@click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
-def head(uses: str, **words: Any) -> None:
-    """Serve only the head of a Deployment, in the foreground; its processes run elsewhere, where --peers say."""
-    from zflow.config.plan import plan_head
-    from zflow.processes.entry import serve_head
-    from zflow.processes.logs import Log
-
-    given = {name: value for name, value in words.items() if name == "host" and value}
-    given |= _given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
-    spec = load_deployment(_source(uses)).override(Place("command line"), Surface.CLI, **given)
-    plan = plan_head(spec)
-    log = Log(plan.name, quiet=spec.front.quiet, quiet_error=plan.quiet_error)
-    if spec.front.insecure and not spec.front.keys:
-        log.warning("--insecure: whoever reaches %s may call it", plan.bind)
-    sys.exit(serve_head(plan, log=log))
 
 
 @main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
@@ -236,7 +220,7 @@ def rolling_update(address: str, name: str, uses_with: Sequence[str]) -> None:
 
     For who has started the Flow, on the host where it runs.
     """
-    arguments = {key: value for words in uses_with for key, value in _mapping(words).items()}
+    arguments = {key: value for words in uses_with for key, value in mapping(words).items()}
     _give_order(address, "rolling_update", "to be renewed", name=name, uses_with=arguments)
     click.echo(f"{name} is renewed", err=True)
 
@@ -275,7 +259,7 @@ def call(address: str, endpoint: str, texts: Sequence[str], documents: str | Non
 
     parameters = {}
     for words in options.pop("parameters"):
-        parameters.update(_mapping(words))
+        parameters.update(mapping(words))
     inputs = [{"text": text} for text in texts] + _documents(documents)
     keys = {name: options.pop(name) for name in ("keys", "server_key", "insecure")}
     with Client(address, **keys) as asking:
@@ -358,28 +342,12 @@ def list_keys(folder: str) -> None:
 def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:
     from zflow.config.yaml_file import load_flow
 
-    return load_flow(_source(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
-
-
-def _source(uses: str) -> str | Path:
-    """The file that --uses names; or the YAML itself, where there is no file to be had."""
-    from zflow.config.definition import is_definition
-
-    return uses if is_definition(uses) else Path(uses)
+    return load_flow(Path(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
 
 
 def _shown(status: dict[str, Any], where: str) -> str:
     told = f"{status['name']} ({status['role']}, {status['software']}) at {where}: {status['state']}"
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
-
-
-def _mapping(words: str) -> dict[str, Any]:
-    from zflow.config.kinds import read_mapping
-
-    value = read_mapping(words)
-    if not isinstance(value, dict):
-        raise click.BadParameter(f"expected KEY=VALUE or a JSON object, got {words!r:.80}")
-    return value
 
 
 def _documents(source: str | None) -> list[Any]:
@@ -394,3 +362,7 @@ def _documents(source: str | None) -> list[Any]:
     except ValueError as error:
         raise click.BadParameter(f"--json: {error}") from None
     return value if isinstance(value, list) else [value]
+
+
+for _command in (check,):
+    main.add_command(_command)

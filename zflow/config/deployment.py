@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zflow.config.options import Surface, options_of
+from zflow.config.options import Surface, collect, options_of
 from zflow.config.places import Path as Keys
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import dump, parse
@@ -24,7 +24,7 @@ from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.config.yaml_file import USES, as_map, plain, read_root, resolve, saved
 from zflow.errors import nearest
 
-_KEYS = ("jtype", "version", "with")
+KEYS = ("jtype", "version", "with")
 _HERE = Place()  # an option's own name says enough where Python gave it
 OF_THE_FRONT = (
     "port",
@@ -47,16 +47,7 @@ class DeploymentSpec(NamedTuple):
     @classmethod
     def from_options(cls, place: Place = _HERE, surface: Surface = Surface.PYTHON, /, **options: Any) -> DeploymentSpec:
         """A spec of these options. Raises ConfigError, that begins with `place`, for a wrong one."""
-        of_the_front = _spellings(FlowSpec, surface, OF_THE_FRONT)
-        of_the_executor = _spellings(ExecutorSpec, surface) - set(OF_A_GRAPH)
-        for name, value in options.items():
-            if name in OF_A_GRAPH and value is not None:
-                raise place.down(name).fault("this is for an Executor in a Flow; a Deployment is one Executor alone")
-            if name not in of_the_front and name not in of_the_executor and name not in OF_A_GRAPH:
-                known = sorted(of_the_front | of_the_executor)
-                raise place.down(name).fault(f"unknown option {shown(name)}: {nearest(name, known)}")
-        front = {name: value for name, value in options.items() if name in of_the_front}
-        executor = {name: value for name, value in options.items() if name in of_the_executor}
+        executor, front = _divided(options, place, surface)
         spec = cls(
             ExecutorSpec.from_options(place, surface, **executor), FlowSpec.from_options(place, surface, **front)
         )
@@ -95,11 +86,32 @@ def load_deployment(
     source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None
 ) -> DeploymentSpec:
     """The Deployment in `source`, as `load_flow` has the Flow. Raises ConfigError with file, line and path."""
-    root, place, folder = read_root(source, "Deployment", _KEYS, context=context, class_allowed=_class_allowed)
+    root, place, folder = read_root(source, "Deployment", KEYS, context=context, class_allowed=class_allowed)
     place = place.down("with")
     options = as_map(root.get("with"), place)
     resolve(options, folder, place, context)
     return DeploymentSpec.from_options(place, Surface.YAML, **options)
+
+
+def check_options(options: Mapping[str, Any], place: Place, surface: Surface) -> None:
+    """Raise ConfigError for an option that is wrong by itself."""
+    executor, front = _divided(options, place, surface)
+    collect(ExecutorSpec, executor, place, surface)
+    collect(FlowSpec, front, place, surface)
+
+
+def _divided(options: Mapping[str, Any], place: Place, surface: Surface) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the Executor, and those of the front. Raises ConfigError for one that is neither's."""
+    of_the_front = _spellings(FlowSpec, surface, OF_THE_FRONT)
+    of_the_executor = _spellings(ExecutorSpec, surface) - set(OF_A_GRAPH)
+    for name, value in options.items():
+        if name in OF_A_GRAPH and value is not None:
+            raise place.down(name).fault("this is for an Executor in a Flow; a Deployment is one Executor alone")
+        if name not in of_the_front and name not in of_the_executor and name not in OF_A_GRAPH:
+            known = sorted(of_the_front | of_the_executor)
+            raise place.down(name).fault(f"unknown option {shown(name)}: {nearest(name, known)}")
+    executor = {name: value for name, value in options.items() if name in of_the_executor}
+    return executor, {name: value for name, value in options.items() if name in of_the_front}
 
 
 def is_deployment(path: str | Path) -> bool:
@@ -115,7 +127,8 @@ def dump_deployment(spec: DeploymentSpec, folder: str | Path | None = None) -> s
     return dump({"jtype": "Deployment", "version": "1", **({"with": options} if options else {})})
 
 
-def _class_allowed(path: Keys) -> bool:
+def class_allowed(path: Keys) -> bool:
+    """``!Name`` may stand in front of the Deployment and of the definition of an Executor."""
     return not path or (len(path) == 2 and path[0] == "with" and path[1] in USES)
 
 

@@ -131,7 +131,7 @@ def load(folder: str | Path) -> Identity:
     text = _read(path, forbidden=0o077, remedy=f"chmod 600 {path}, and make new keys if others may have read it")
     marked = dict(line.split(maxsplit=1) for line in text.splitlines() if line.count(" ") == 1)
     public, secret = (marked.get(mark, "").strip() for mark in (_PUBLIC_MARK, _SECRET_MARK))
-    if not (len(public) == len(secret) == _LENGTH and _is_z85(public) and _is_z85(secret)):
+    if not (len(public) == len(secret) == _LENGTH and _is_z85(public) and _is_z85(secret)) or public == secret:
         raise ConfigError(f"{path} holds no key pair as `zflow keygen` writes it; restore it, or make new keys")
     return Identity(public, secret)
 

@@ -28,11 +28,17 @@ class Place:
     def fault(self, message: str, kind: type[ConfigError] = ConfigError) -> ConfigError:
         """An error that begins with this address."""
         address = str(self)
-        return kind(f"{address}: {message}" if address else message)
+        error = kind(f"{address}: {message}" if address else message)
+        error.source, error.line, error.path, error.problem = self.source, self.line, _spelled(self.path), message
+        return error
+
+    @property
+    def line(self) -> int:
+        """Where it begins, or what holds it does; 0 where that is not known."""
+        return next((self.lines[path] for path in self._up() if path in self.lines), 0)
 
     def __str__(self) -> str:
-        line = next((self.lines[path] for path in self._up() if path in self.lines), 0)
-        source = f"{self.source}:{line}" if line else self.source
+        source = f"{self.source}:{self.line}" if self.line else self.source
         return " ".join(part for part in (source, _spelled(self.path)) if part)
 
     def _up(self) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from zflow.config import environment
 from zflow.config.places import Path as Keys
 from zflow.config.places import Place, shown
+from zflow.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -39,17 +40,21 @@ def parse(
     name: str = "",
     context: Mapping[str, Any] | None = None,
     class_allowed: Callable[[Keys], bool] = only_at_root,
+    faults: list[ConfigError] | None = None,
 ) -> Parsed:
     """The value in `source`: YAML as text, or a file as a Path. ``${{ ... }}`` is replaced (see environment.py).
 
     name: what messages call the source (default: the file's name). context: values for ``${{ CONTEXT.x }}``.
-    class_allowed: whether ``!Name`` may stand at a path. Raises ConfigError, and only that, whatever the text.
+    class_allowed: whether ``!Name`` may stand at a path. faults: where to put what is wrong with one value, instead of
+    raising it; the value is left out then. Raises ConfigError, and only that, whatever the text.
     """
     from zflow.config.yaml_values import Builder  # imports yaml, 20 ms that `import zflow` must not cost
 
     place = Place(name or (source.name if isinstance(source, Path) else "YAML"))
     text = _read(source, place) if isinstance(source, Path) else _bounded(source, place)
-    builder = Builder(text, place.source, context, class_allowed, max_depth=MAX_DEPTH, max_nodes=MAX_NODES)
+    builder = Builder(
+        text, place.source, context, class_allowed, max_depth=MAX_DEPTH, max_nodes=MAX_NODES, faults=faults
+    )
     return Parsed(builder.document(), builder.place)
 
 

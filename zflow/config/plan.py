@@ -12,38 +12,13 @@ from typing import Any, NamedTuple
 from zflow.config import keys as key_files
 from zflow.config.cores import Cpus
 from zflow.config.deployment import DeploymentSpec
-from zflow.config.kinds import is_loopback
+from zflow.config.kinds import FOR_EVER, is_loopback, split_host
+from zflow.config.peers import group_of_shard, groups_around, missing_peers, refuse_peers
+from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
-from zflow.config.ways import (
-    NodePlan,
-    ReplicaPlan,
-    ShardingPlan,
-    check_peers,
-    groups_of,
-    link_after,
-    link_before,
-    links_of,
-    node_of,
-    seconds,
-)
 from zflow.errors import ConfigError
 from zflow.loading import ExecutorDescription, describe
 from zflow.topology import GATEWAY, Node, Topology
-
-__all__ = [
-    "GatewayPlan",
-    "HeadPlan",
-    "NodePlan",
-    "Plan",
-    "ReplicaPlan",
-    "ShardingPlan",
-    "WorkerPlan",
-    "plan_deployment",
-    "plan_flow",
-    "plan_gateway",
-    "plan_head",
-    "plan_standalone",
-]
 
 _NOTHING_OF_ITS_CLASS: dict[str, Any] = {
     name: {} for name in ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
@@ -53,13 +28,55 @@ _OF_A_HEAD = ("timeout_ready", "timeout_send", "retries", "start_method")
 _READ_AT_BIRTH = ("PYTHON", "LD_", "DYLD_", "MALLOC_", "GLIBC_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_")
 
 
+class ReplicaPlan(NamedTuple):
+    """One way to a node. address: of an external one; None for a process of ours, which reports its own.
+
+    server_key: by which it is known, where its connection is secured.
+    """
+
+    link: str
+    address: str | None = None
+    shard: int = 0
+    server_key: str = ""
+
+
+class ShardingPlan(NamedTuple):
+    """How a node's shards are asked. polling: endpoint -> ANY or ALL, ``*`` for the others. before, after: the links
+    of the Executors around the shards, empty where there is none. around: the ways to these where they run elsewhere.
+    """
+
+    shards: int
+    polling: Mapping[str, str]
+    allow_partial: bool = False
+    before: str = ""
+    after: str = ""
+    around: tuple[ReplicaPlan, ...] = ()
+
+
+class NodePlan(NamedTuple):
+    """A node of the graph as its head sees it. replicas: those of all its shards. timeout_send in seconds; retries
+    None: the head's own rule. sharding: None for one shard with nothing around it."""
+
+    name: str
+    replicas: tuple[ReplicaPlan, ...]
+    retries: int | None = None
+    timeout_send: float | None = None
+    idempotent: bool = False
+    sharding: ShardingPlan | None = None
+
+    @property
+    def ways(self) -> tuple[ReplicaPlan, ...]:
+        """Those to its replicas, and to what runs elsewhere around its shards."""
+        return (*self.replicas, *(self.sharding.around if self.sharding is not None else ()))
+
+
 class WorkerPlan(NamedTuple):
     """One process that serves one Executor.
 
     bind: a tcp address that was asked for; None for a private ipc path, new for each incarnation. timeout_ready in
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
-    the folder of the keys that callers by tcp must have; empty for none.
+    the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
     """
 
     name: str
@@ -76,6 +93,7 @@ class WorkerPlan(NamedTuple):
     cpus: Cpus | None = None
     may_share: bool = True
     keys: str = ""
+    reload: bool = False
 
 
 class GatewayPlan(NamedTuple):
@@ -107,6 +125,7 @@ class HeadPlan(NamedTuple):
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
+    identity: str = ""
 
 
 class Plan(NamedTuple):
@@ -122,44 +141,41 @@ class Plan(NamedTuple):
 
 def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
-    _refuse_peers(spec, "zflow gateway")
+    refuse_peers(spec, "gateway")
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
-    workers = [
-        worker._replace(keys=spec.keys) for executor in local for worker in _workers(executor, _bind(executor, spec))
-    ]
+    workers = [worker for executor in local for worker in plan_workers(spec, executor.name)]
     return Plan(tuple(workers), gateway, gateway.topology, gateway.nodes, gateway.identity)
+
+
+def plan_workers(spec: FlowSpec, name: str) -> tuple[WorkerPlan, ...]:
+    """The processes of the Executor `name` in the plan of a Flow, whatever the others are like. Raises ConfigError."""
+    [executor] = [executor for executor in spec.executors if executor.name == name]
+    return tuple(worker._replace(keys=spec.keys) for worker in _workers(executor, _bind(executor, spec)))
 
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
     """The gateway of a Flow, alone: every Executor must run somewhere already. Raises ConfigError naming the others."""
-    local = [executor for executor in spec.executors if not executor.external]
-    check_peers(spec.peers, local)
-    missing = [group for executor in local for group in groups_of(executor) if group not in spec.peers]
+    missing = missing_peers(spec, [executor for executor in spec.executors if not executor.external])
     if missing:
         raise ConfigError(
-            f"a gateway alone starts no Executors; give {', '.join(missing)} host, port_in and external: true, or tell "
-            "by peers where they are; or start the whole Flow with `zflow flow`"
+            f"a gateway alone starts no Executors; give {', '.join(missing)} host, port_in and external: true, or say "
+            "in peers where they run; or start the whole Flow with `zflow flow`"
         )
     return _gateway(spec)
 
 
 def plan_head(deployment: DeploymentSpec) -> HeadPlan:
-    """The head of a Deployment, alone: its processes must run somewhere already, and be known by peers.
-
-    Raises ConfigError naming those that are not.
-    """
-    spec, front = deployment.executor, deployment.front
-    if not spec.name:
+    """The head of a Deployment, alone: its processes run somewhere already, where peers says. Raises ConfigError."""
+    if not deployment.executor.name:
         raise ConfigError("name: a head alone imports no class; give the name that its Executor has")
-    check_peers(front.peers, [spec])
-    missing = [group for group in groups_of(spec) if group not in front.peers]
+    missing = missing_peers(deployment.front, [deployment.executor])
     if missing:
         raise ConfigError(
-            f"a head alone starts no processes; tell by peers where {', '.join(missing)} can be found, or start all of "
-            "it with `zflow deployment`"
+            f"a head alone starts no processes; say in peers where {', '.join(missing)} can be found, or start all of "
+            "them with `zflow deployment`"
         )
-    return _head(deployment, _checked_keys(front.keys))
+    return _head(deployment)._replace(identity=deployment.front.keys)
 
 
 def plan_standalone(
@@ -167,8 +183,8 @@ def plan_standalone(
 ) -> WorkerPlan:
     """The one process of an Executor that stands alone on a port: of loopback, and chosen by the kernel, by default.
 
-    Without a name it takes its class's. insecure, keys: as those of a Flow. shard_id: it is the process of this one of
-    the shards. Raises ConfigError, also for options that only make sense in a Flow.
+    Without a name it takes its class's. insecure, keys: as those of a Flow. shard_id: which of the shards it is, where
+    somebody else starts the others. Raises ConfigError, also for options that only make sense in a Flow.
     """
     _check_alone(spec, shard_id)
     for name in _OF_A_HEAD:
@@ -182,7 +198,7 @@ def plan_standalone(
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
     _checked_keys(keys)
     spec = replace(spec, name=name)
-    [link] = links_of(spec, shard_id or 0)
+    [link] = _links(spec, shard_id or 0)
     return _worker(spec, link, description, bind, shard=shard_id or 0)._replace(keys=keys)
 
 
@@ -197,33 +213,33 @@ def _check_alone(spec: ExecutorSpec, shard_id: int | None) -> None:
         return
     if not 0 <= shard_id < spec.shards:
         raise ConfigError(f"shard_id: there is no shard {shard_id} of {spec.shards}, counted from 0; give shards, too")
-    for name in ("replicas", "polling", "uses_before", "uses_after", "allow_partial"):
-        if name in spec.given:
-            raise ConfigError(f"{name}: with shard_id this is one process of one shard; it is for the head of all")
+    for name in ("replicas", "polling", "uses_before", "uses_after", "allow_partial", "reload", "restart"):
+        if spec.given.get(name):
+            raise ConfigError(f"{name}: with shard_id this is one process of one shard; leave {name} to its head")
 
 
-def plan_deployment(deployment: DeploymentSpec) -> Plan:
+def plan_deployment(deployment: DeploymentSpec, name: str = "") -> Plan:
     """The plan of one Executor that stands alone, with a head before its processes.
 
-    Without a name it takes its class's. Raises ConfigError.
+    Without a name it takes `name`, or else its class's. Raises ConfigError.
     """
-    _refuse_peers(deployment.front, "zflow head")
+    refuse_peers(deployment.front, "head")
     spec = deployment.executor
-    spec = replace(spec, name=spec.name or _description(spec).class_name)
-    head = _head(deployment._replace(executor=spec), _checked_keys(deployment.front.keys))
+    spec = replace(spec, name=spec.name or name or _description(spec).class_name)
+    head = _head(deployment._replace(executor=spec))
     return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (head.node,))
 
 
-def _head(deployment: DeploymentSpec, own_key: str) -> HeadPlan:
+def _head(deployment: DeploymentSpec) -> HeadPlan:
     spec, front = deployment.executor, deployment.front
     is_safe = front.insecure or bool(front.keys)
     return HeadPlan(
         name=f"{spec.name}/head",
         bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
-        node=node_of(spec, own_key, front),
+        node=_node(spec, _checked_keys(front.keys), front),
         env=spec.env,
         quiet_error=spec.quiet_error,
-        timeout_ready=seconds(spec.timeout_ready),
+        timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=front.keys,
     )
@@ -238,10 +254,10 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         name=GATEWAY,
         bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
         topology=spec.topology(),
-        nodes=tuple(node_of(executor, own_key, spec) for executor in spec.executors),
+        nodes=tuple(_node(executor, own_key, spec) for executor in spec.executors),
         env=spec.env,
         quiet_error=spec.quiet_error,
-        timeout_ready=seconds(spec.timeout_ready),
+        timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=spec.keys,
         identity=spec.keys or (key_files.default_folder() if calls_with_keys else ""),
@@ -252,9 +268,9 @@ def _workers(spec: ExecutorSpec, bind: str | None) -> Iterator[WorkerPlan]:
     """Every process of `spec`: the replicas of all shards, then those around the shards."""
     description = _description(spec)
     for shard in range(spec.shards):
-        for replica, link in enumerate(links_of(spec, shard)):
+        for replica, link in enumerate(_links(spec, shard)):
             yield _worker(spec, link, description, bind, replica, shard)
-    for link, uses in ((link_before(spec), spec.uses_before), (link_after(spec), spec.uses_after)):
+    for link, uses in ((_link_before(spec), spec.uses_before), (_link_after(spec), spec.uses_after)):
         if link:
             around = replace(spec, uses=uses, **_NOTHING_OF_ITS_CLASS, replicas=1, shards=1)
             yield _worker(around, link, _description(around), None)
@@ -284,17 +300,73 @@ def _worker(
         env=spec.env,
         quiet_error=spec.quiet_error,
         idempotent=spec.idempotent,
-        timeout_ready=seconds(spec.timeout_ready),
+        timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         max_concurrency=spec.max_concurrency,
         cpus=spec.cpus,
         may_share=spec.start_method == "warm",
+        reload=spec.reload,
     )
+
+
+def _node(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> NodePlan:
+    """How `spec` is asked. front: whose peers are known, and what is said of keys."""
+    return NodePlan(
+        name=spec.name,
+        replicas=tuple(_ways(spec, own_key, front)),
+        retries=spec.retries,
+        timeout_send=_seconds(spec.timeout_send),
+        idempotent=spec.idempotent,
+        sharding=_sharding(spec, own_key, front),
+    )
+
+
+def _ways(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> Iterator[ReplicaPlan]:
+    """The ways to `spec`: the addresses of an external Executor, or the replicas of each shard."""
+    server_keys = spec.server_key
+    if isinstance(server_keys, str):
+        server_keys = (server_keys,) * len(spec.addresses)
+    for replica, (address, server_key) in enumerate(zip(spec.addresses, server_keys)):
+        _check_way(spec.name, address, server_key, front.insecure)
+        yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}", server_key=server_key)
+    for shard in range(0 if spec.external else spec.shards):
+        if group_of_shard(spec, shard) in front.peers:
+            yield from _elsewhere(group_of_shard(spec, shard), own_key, front, shard)
+            continue
+        for link in _links(spec, shard):
+            yield ReplicaPlan(link, None, shard, own_key)
+
+
+def _elsewhere(group: str, own_key: str, front: FlowSpec, shard: int = 0) -> Iterator[ReplicaPlan]:
+    """The ways to processes that somebody else has started for us. They have the same keys as we."""
+    for replica, address in enumerate(front.peers.get(group, ())):
+        _check_way(group, address, own_key, front.insecure)
+        yield ReplicaPlan(f"{group}/rep-{replica}", f"tcp://{address}", shard, own_key)
+
+
+def _sharding(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> ShardingPlan | None:
+    before, after = _link_before(spec), _link_after(spec)
+    if spec.shards == 1 and not before and not after:
+        return None
+    around = tuple(way for group in groups_around(spec) for way in _elsewhere(group, own_key, front))
+    return ShardingPlan(spec.shards, polling_table(spec.polling), spec.allow_partial, before, after, around)
+
+
+def _links(spec: ExecutorSpec, shard: int) -> list[str]:
+    return [f"{group_of_shard(spec, shard)}/rep-{replica}" for replica in range(spec.replicas)]
+
+
+def _link_before(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_before is None else f"{spec.name}/uses-before/rep-0"
+
+
+def _link_after(spec: ExecutorSpec) -> str:
+    return "" if spec.uses_after is None else f"{spec.name}/uses-after/rep-0"
 
 
 def _description(spec: ExecutorSpec) -> ExecutorDescription:
     try:
-        return describe(
+        described = describe(
             spec.uses,
             uses_with=spec.uses_with,
             uses_metas=spec.uses_metas,
@@ -302,6 +374,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
         )
+        return described.to_be_read_again() if spec.reload else described
     except ConfigError as error:
         raise type(error)(f"{spec.name}: {error}" if spec.name else str(error)) from error
 
@@ -320,15 +393,24 @@ def _checked_keys(folder: str) -> str:
     return own
 
 
-def _refuse_peers(front: FlowSpec, command: str) -> None:
-    if front.peers:
-        raise ConfigError(f"peers: who starts all processes knows where they are; this is for `{command}`")
+def _check_way(name: str, address: str, server_key: str, insecure: bool) -> None:
+    host = split_host(address)[0]
+    if not (server_key or insecure or is_loopback(host)):
+        raise ConfigError(
+            f"{name}: {address} is not on this host, and without keys anybody on the way could read, and be it; give "
+            "server_key (what its public.key holds, see `zflow keygen`), or say insecure=True (--insecure)"
+        )
 
 
 def _bind(spec: ExecutorSpec, flow: FlowSpec) -> str | None:
     """Where its processes bind: a private ipc path unless a port was asked for."""
     host = _host(spec)
     if spec.port_in is not None:
+        if flow.keys and (spec.reload or spec.restart):
+            raise ConfigError(
+                f"{spec.name}: reload and restart cannot renew an Executor that has keys and a port of its own; leave "
+                "port_in out, or let it stand alone (zflow executor --reload)"
+            )
         return _tcp_address(host, spec.port_in, spec.name, is_safe=flow.insecure or bool(flow.keys))
     if not is_loopback(host):
         raise ConfigError(
@@ -349,6 +431,10 @@ def _tcp_address(host: str, port: int, name: str, *, is_safe: bool) -> str:
         )
     host = "127.0.0.1" if host == "localhost" else host
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None or milliseconds == FOR_EVER else milliseconds / 1000
 
 
 def _start_method(asked: str, env: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ saved; the other fields hold what follows from it (names, needs, what an Executo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
 from zflow.errors import ConfigError, TopologyError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
-from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology
+from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology, faults_of
 from zflow.wire.conditions import encode_condition
 from zflow.wire.payload import decode_map
 
@@ -185,6 +185,12 @@ class ExecutorSpec:
         variable="ZFLOW_START_METHOD",
         inherited=True,
     )
+    reload: bool = option(
+        FLAG, False, "renew its processes when Python files that it is made of change: for development", inherited=True
+    )
+    restart: bool = option(
+        FLAG, False, "renew its processes when the YAML file that it is described in changes", inherited=True
+    )
     description: str = option(TEXT, "", "what it is for")
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -236,7 +242,7 @@ def _whole_path(folder: str) -> str:
 
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
-    *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method"),
+    *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method", "reload", "restart"),
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 
@@ -292,6 +298,8 @@ class FlowSpec:
     start_method: str = option(
         _WARM, "warm", "fork processes from a warm parent, or spawn fresh ones", variable="ZFLOW_START_METHOD"
     )
+    reload: bool = option(FLAG, False, "renew Executors when Python files that they are made of change")
+    restart: bool = option(FLAG, False, "renew what has changed in the YAML files of the Flow and its Executors")
     asyncio: bool = option(FLAG, False, "post and its siblings are for async for and await", surfaces=IN_FLOWS)
     prefetch: int = option(
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
@@ -384,6 +392,10 @@ class FlowSpec:
     def topology(self) -> Topology:
         """The checked graph. Raises TopologyError for unknown, duplicate or circular names."""
         return Topology([_node(executor) for executor in self.executors])
+
+    def graph_faults(self) -> Iterator[tuple[int, TopologyError]]:
+        """Which Executors, by their index, keep this from being a graph, and why; circles aside."""
+        return faults_of([_node(executor) for executor in self.executors])
 
     def _free_name(self, stem: str, number: int | None = None) -> str:
         """`stem` and `number`, or the next number that is free."""

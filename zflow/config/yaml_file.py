@@ -35,12 +35,30 @@ from zflow.config.plain_yaml import Parsed, dump, parse
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import TopologyError, nearest
 
-__all__ = ["USES", "as_map", "dump_flow", "load_flow", "parse", "plain", "read_root", "resolve", "saved"]
+__all__ = [
+    "KEYS",
+    "METHODS",
+    "USES",
+    "add_entry",
+    "as_list",
+    "as_map",
+    "check_root",
+    "checked_method",
+    "class_allowed",
+    "dump_flow",
+    "flow_options",
+    "load_flow",
+    "parse",
+    "plain",
+    "read_root",
+    "resolve",
+    "saved",
+]
 
-_KEYS = ("jtype", "version", "with", "gateway", "executors")
+KEYS = ("jtype", "version", "with", "gateway", "executors")
 _GATEWAY_KEYS = ("port", "port_expose", "host")
 USES = ("uses", "uses_before", "uses_after")
-_METHODS = ("add", "needs", "needs_all")
+METHODS = ("add", "needs", "needs_all")
 
 
 def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, Any] | None = None) -> FlowSpec:
@@ -50,13 +68,15 @@ def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, A
     ``${{ CONTEXT.x }}``. Raises ConfigError with file, line and path of the fault, such as
     ``flow.yml:12 executors[1].replicas: expected a whole number, got "two"``.
     """
-    root, place, folder = read_root(source, "Flow", _KEYS, context=context, class_allowed=_class_allowed)
-    spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **_flow_options(root, place))
-    for number, entry in enumerate(_list(root.get("executors"), place.down("executors"))):
-        spec = _add(spec, entry, folder, place.down("executors", number), context)
+    root, place, folder = read_root(source, "Flow", KEYS, context=context, class_allowed=class_allowed)
+    spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **flow_options(root, place))
+    for number, entry in enumerate(as_list(root.get("executors"), place.down("executors"))):
+        spec = add_entry(spec, entry, folder, place.down("executors", number), context)
+    for number, fault in spec.graph_faults():
+        raise place.down("executors", number).fault(str(fault), TopologyError)
     try:
         spec.topology()
-    except TopologyError as error:
+    except TopologyError as error:  # a circle
         raise place.down("executors").fault(str(error), TopologyError) from error
     return spec
 
@@ -78,7 +98,7 @@ def read_root(
     else:
         value, place = parse(source, context=context, class_allowed=class_allowed)
     root = as_map(value, place)
-    _check_root(root, place, jtype, keys)
+    check_root(root, place, jtype, keys)
     return root, place, folder
 
 
@@ -98,12 +118,13 @@ def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
     return dump(flow)
 
 
-def _class_allowed(path: Keys) -> bool:
+def class_allowed(path: Keys) -> bool:
     """``!Name`` may stand in front of the Flow and of the definition of an Executor."""
     return not path or (len(path) == 3 and path[0] == "executors" and path[2] in USES)
 
 
-def _check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequence[str]) -> None:
+def check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequence[str]) -> None:
+    """Raise ConfigError for a key that is not among `keys`, another jtype, or a version that we do not know."""
     for key in root:
         if key not in keys:
             raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), keys)}")
@@ -113,7 +134,8 @@ def _check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequenc
         raise place.down("version").fault(f"expected version '1', got {shown(root['version'])}")
 
 
-def _flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """The Flow's own options, under `with` and under `gateway`. Raises ConfigError where one stands in both."""
     options = as_map(root.get("with"), place.down("with"))
     for key, value in as_map(root.get("gateway"), place.down("gateway")).items():
         there = place.down("gateway", key)
@@ -125,16 +147,22 @@ def _flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
     return options
 
 
-def _add(spec: FlowSpec, entry: Any, folder: Folder, place: Place, context: Mapping[str, Any] | None) -> FlowSpec:
+def add_entry(spec: FlowSpec, entry: Any, folder: Folder, place: Place, context: Mapping[str, Any] | None) -> FlowSpec:
+    """`spec` with the Executor that `entry` of the list describes. Raises ConfigError."""
     options = as_map(entry, place)
-    method = options.pop("method", None) or "add"
-    if method not in _METHODS:
-        raise place.down("method").fault(f"expected one of {', '.join(_METHODS)}, got {shown(method)}")
+    method = checked_method(options.pop("method", None), place.down("method"))
     resolve(options, folder, place, context)
     if method == "needs":
         return spec.needs(options.pop("needs", None) or (), place, Surface.YAML, **options)
     add = spec.needs_all if method == "needs_all" else spec.add
     return add(place, Surface.YAML, **options)
+
+
+def checked_method(method: Any, place: Place) -> str:
+    """The way in which an Executor is added. Raises ConfigError for one that there is not."""
+    if (method or "add") not in METHODS:
+        raise place.fault(f"expected one of {', '.join(METHODS)}, got {shown(method)}")
+    return method or "add"
 
 
 def resolve(options: dict[str, Any], folder: Folder, place: Place, context: Mapping[str, Any] | None) -> None:
@@ -158,7 +186,8 @@ def as_map(value: Any, place: Place) -> dict[str, Any]:
     return dict(value)
 
 
-def _list(value: Any, place: Place) -> list[Any]:
+def as_list(value: Any, place: Place) -> list[Any]:
+    """The list that stands at `place`; an empty one where nothing does."""
     if value is not None and not isinstance(value, list):
         raise place.fault(f"expected a list, got {shown(value)}")
     return value or []

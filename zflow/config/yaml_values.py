@@ -19,10 +19,19 @@ _BREAKS = "\x85\u2028\u2029"  # ends of lines to PyYAML, which folds them unless
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class _Missing:
+    """Stands for a value that was refused and noted."""
+
+
+_MISSING = _Missing()
+
+
 class Builder:
     """Builds one document from the parser's events; see plain_yaml.py for what is refused.
 
-    place: of the whole document; knows the line of each value once `document` has returned.
+    faults: where to put what is wrong with one value, so that building can go on without it (in a list, with None in
+    its place); where there is no such list, the first one is raised. place: of the whole document; knows the line of
+    each value once `document` has returned.
     """
 
     def __init__(
@@ -34,6 +43,7 @@ class Builder:
         *,
         max_depth: int,
         max_nodes: int,
+        faults: list[ConfigError] | None = None,
     ) -> None:
         self._text = text
         self._context = context
@@ -41,6 +51,7 @@ class Builder:
         self._max_depth = max_depth
         self._max_nodes = max_nodes
         self._nodes = 0
+        self._faults = faults
         self._lines: dict[Keys, int] = {}
         self.place = Place(source, (), self._lines)
         self._events = self._parser_events()
@@ -55,7 +66,7 @@ class Builder:
                 if documents > 1:
                     raise self._fault(event, "a second document begins ('---'); keep one document per file")
                 value = self._value(next(self._events), ())
-        return value
+        return None if value is _MISSING else value
 
     def _parser_events(self) -> Iterator[yaml.Event]:
         try:
@@ -73,19 +84,27 @@ class Builder:
     def _fault(self, event: Any, message: str, path: Keys = ()) -> ConfigError:
         return Place(self.place.source, path, {path: _line(event)}).fault(message)
 
+    def _refuse(self, fault: ConfigError) -> _Missing:
+        """Raise what is wrong with one value, or note it and have the value left out."""
+        if self._faults is None:
+            raise fault
+        self._faults.append(fault)
+        return _MISSING
+
     def _value(self, event: Any, path: Keys) -> Any:
         self._count(event)
         if len(path) > self._max_depth:
             raise self._fault(event, f"nested more than {self._max_depth} deep")
         self._lines[path] = _line(event)
         if isinstance(event, yaml.AliasEvent):
-            raise self._fault(event, f"aliases such as '*{event.anchor:.40}' are not supported; repeat the value", path)
+            told = f"aliases such as '*{event.anchor:.40}' are not supported; repeat the value"
+            return self._refuse(self._fault(event, told, path))
         name = self._class_name(event, path)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path, {"jtype": name} if name else {})
         if name and (isinstance(event, yaml.SequenceStartEvent) or event.value):
-            raise self._fault(event, f"'!{name}' names a class and must be followed by a map", path)
-        if name:
+            self._refuse(self._fault(event, f"'!{name}' names a class and must be followed by a map", path))
+        elif name:
             return {"jtype": name}
         return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._scalar(event, path)
 
@@ -100,9 +119,11 @@ class Builder:
         if tag is None or (tag in ("!", _TEXT_TAG) and isinstance(event, yaml.ScalarEvent)):
             return ""
         if tag[0] != "!" or not tag[1:].isidentifier():
-            raise self._fault(event, f"the tag {shown(tag)} is not supported", path)
+            self._refuse(self._fault(event, f"the tag {shown(tag)} is not supported", path))
+            return ""
         if not self._class_allowed(path):
-            raise self._fault(event, f"unknown tag '{tag:.40}': no class can be named here", path)
+            self._refuse(self._fault(event, f"unknown tag '{tag:.40}': no class can be named here", path))
+            return ""
         return tag[1:]
 
     def _sequence(self, path: Keys) -> list[Any]:
@@ -110,7 +131,8 @@ class Builder:
         for event in self._events:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
-            values.append(self._value(event, (*path, len(values))))
+            value = self._value(event, (*path, len(values)))
+            values.append(None if value is _MISSING else value)
         return values
 
     def _mapping(self, path: Keys, values: dict[Any, Any]) -> dict[Any, Any]:
@@ -119,8 +141,10 @@ class Builder:
                 break
             key = self._key(event, path)
             if key in values:
-                raise self._fault(event, f"the key {shown(key)} stands here twice", path)
-            values[key] = self._value(next(self._events), (*path, key))
+                self._refuse(self._fault(event, f"the key {shown(key)} stands here twice", path))
+            value = self._value(next(self._events), (*path, key))
+            if value is not _MISSING:
+                values[key] = value
         return values
 
     def _key(self, event: Any, path: Keys) -> Any:
@@ -138,7 +162,7 @@ class Builder:
         try:
             return environment.substitute(value, self._context)
         except ConfigError as error:
-            raise self._fault(event, str(error), path) from error
+            return self._refuse(self._fault(event, str(error), path))
 
     def _word(self, event: yaml.ScalarEvent, path: Keys) -> Any:
         if not event.implicit[0] or event.tag is not None:

@@ -119,6 +119,13 @@ class AsyncLanes:
         self._directory = directory
         self._lanes: dict[asyncio.AbstractEventLoop, AsyncLane] = {}
         self._is_closed = False
+        self._outdated: list[dict[asyncio.AbstractEventLoop, AsyncLane]] = []
+
+    def renew(self, new_role: Callable[[], Role], grace: float) -> None:
+        """Make other roles from now on. The old ones go on with what they have, and are closed with the others."""
+        self._new_role = new_role
+        self._outdated.append(self._lanes)
+        self._lanes = {}
 
     def lane(self) -> AsyncLane:
         """The lane of the running loop. Raises Unavailable after `close`."""
@@ -144,10 +151,11 @@ class AsyncLanes:
         self._close_where(lambda loop: loop is here or not loop.is_running())
 
     def _close_where(self, condition: Callable[[asyncio.AbstractEventLoop], bool]) -> None:
-        for loop in list(self._lanes):  # loops of other threads may come and go meanwhile
-            lane = self._lanes.pop(loop, None) if condition(loop) else None
-            if lane is not None:
-                lane.close()
+        for lanes in (self._lanes, *self._outdated):
+            for loop in list(lanes):  # loops of other threads may come and go meanwhile
+                lane = lanes.pop(loop, None) if condition(loop) else None
+                if lane is not None:
+                    lane.close()
 
 
 async def answers(inbox: asyncio.Queue[Any]) -> AsyncIterator[Any]:

@@ -54,10 +54,16 @@ class BatchCode(UserCode):
         for member in members:
             self._open(member, endpoint, endpoint.batching)
         self._members = [member for member in members if member.outcome is None]
+        budgets = [request.budget for request in batch.members if request.budget is not None]
+        is_watched = len(budgets) == len(batch.members)
+        if is_watched:
+            self._watchdog.watch(max(budgets))
         try:
             self._run_together(endpoint.batching, self._members)
         finally:
             self._members = []
+            if is_watched:
+                self._watchdog.rest()
         return Batch([member.outcome or self._tell(member) for member in members])
 
     def _open(self, member: _Member, endpoint: Endpoint, batching: Batching) -> None:

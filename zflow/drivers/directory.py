@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zflow.config.keys import Identity
 from zflow.drivers.sockets import Curve
+from zflow.roles.contract import planned_link
 
 
 class Directory:
@@ -56,13 +57,9 @@ class Directory:
         self._identity = identity
         self._server_keys.update(server_keys)
 
-    def trust_also(self, server_keys: Mapping[str, str]) -> None:
-        """The peers of these links, too, have to prove that they have these public keys."""
-        self._server_keys.update(server_keys)
-
     def curve(self, link: str) -> Curve | None:
         """How the connection of `link` is secured; None where it is not."""
-        server_key = self._server_keys.get(link)
+        server_key = self._server_keys.get(link) or self._server_keys.get(planned_link(link))
         return Curve(self._identity, server_key) if server_key and self._identity is not None else None
 
     def all(self) -> dict[str, str]:
@@ -78,6 +75,14 @@ class Directory:
         with self._lock:
             self._replicas[group] = tuple(links)
             self._addresses.update(addresses or {})
+            self.version += 1
+        self._tell()
+
+    def forget_replicas(self, group: str) -> None:
+        """The replicas of `group`, if there is such a one, are those that are planned."""
+        with self._lock:
+            if self._replicas.pop(group, None) is None:
+                return
             self.version += 1
         self._tell()
 

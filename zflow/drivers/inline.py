@@ -23,9 +23,10 @@ _FRESH = 0.005  # seconds for which a lane need not look again whether its peers
 
 
 class Lane:
-    """One role, driven while somebody waits for an answer."""
+    """One role, driven while somebody waits for an answer. edition: of what its pool makes roles by."""
 
-    def __init__(self, role: Role, directory: Directory) -> None:
+    def __init__(self, role: Role, directory: Directory, edition: int = 0) -> None:
+        self.edition = edition
         self._carrier = Carrier(role, directory)
         self._looked_at = 0.0
 
@@ -64,6 +65,7 @@ class Lanes:
         self._new_role = new_role
         self._directory = directory
         self._is_closed = False
+        self._edition = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -73,6 +75,20 @@ class Lanes:
         self._given_back = threading.Condition(self._lock)
         self._idle: list[Lane] = []
         self._in_use = 0
+        self._outdated = 0
+
+    def renew(self, new_role: Callable[[], Role], grace: float) -> None:
+        """Make other roles from now on. Who uses one of the old ones goes on with it; wait for them for at most `grace`
+        seconds."""
+        with self._lock:
+            self._new_role = new_role
+            self._edition += 1
+            self._outdated = self._in_use
+            idle, self._idle = self._idle, []
+        for lane in idle:
+            lane.close()
+        with self._lock:
+            self._given_back.wait_for(lambda: self._outdated == 0, grace)
 
     def close(self, grace: float = 0.0) -> None:
         """Close the idle lanes now, and those in use when they come back; wait at most `grace` seconds for these."""
@@ -94,9 +110,10 @@ class Lanes:
                 raise Unavailable("it is closed already; use it inside its `with` block")
             self._in_use += 1
             lane = self._idle.pop() if self._idle else None
+            edition, new_role = self._edition, self._new_role
         try:
             if lane is None:
-                lane = Lane(self._new_role(), self._directory)
+                lane = Lane(new_role(), self._directory, edition)
             lane.catch_up()
             return lane
         except BaseException:
@@ -107,16 +124,21 @@ class Lanes:
         """`lane` may be used by others."""
         with self._lock:
             self._in_use -= 1
-            if not self._is_closed and len(self._idle) < _IDLE_LANES:
+            if not self._is_closed and lane.edition == self._edition and len(self._idle) < _IDLE_LANES:
                 self._idle.append(lane)
                 return
-            self._given_back.notify_all()
+            self._left(lane)
         lane.close()
 
     def drop(self, lane: Lane | None) -> None:
         """`lane` was left in the middle of something and cannot be used again."""
         with self._lock:
             self._in_use -= 1
-            self._given_back.notify_all()
+            self._left(lane)
         if lane is not None:
             lane.close()
+
+    def _left(self, lane: Lane | None) -> None:
+        if lane is not None and lane.edition != self._edition:
+            self._outdated -= 1
+        self._given_back.notify_all()

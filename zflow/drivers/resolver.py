@@ -1,9 +1,9 @@
-"""Looks names up again and again: one with several addresses means several replicas, which come and go.
+"""Looks up the names of external Executors, again and again: a name that stands for several hosts is several replicas.
 
-A headless Service of Kubernetes, a scaled service of Compose or a few records in a DNS zone are all the same: a name,
-and the addresses that it has at the moment. Each of them is a replica of its own, with a link that is never given
-again once its address is gone. A name that nobody knows for now changes nothing: that may be the fault of who was
-asked, and whoever is really gone is missed by the connection to it.
+Which addresses a name has is asked when the Flow starts, every second, and sooner when a connection by it was lost. An
+address that is new gets a way out of its own; one that has gone gets no more work and finishes what it has. While a
+name cannot be looked up, those that it had last remain. As long as it has had one address only nothing is changed:
+each connection is made by the name itself.
 """
 
 from __future__ import annotations
@@ -11,126 +11,162 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 
-from zflow.config.kinds import is_address, is_loopback, split_host
+from zflow.config.kinds import split_host
 from zflow.config.plan import NodePlan, ReplicaPlan
 from zflow.drivers.directory import Directory
-from zflow.roles.contract import group_of
+from zflow.roles.contract import another_link, group_of
 
-PERIOD = 1.0  # seconds between two look-ups of a name
-_PATIENCE = 0.5  # seconds that a start waits for the first one
-LookUp = Callable[[str, int], Sequence[str]]
+LOOK_AGAIN = 1.0  # seconds: who came is given work within two
+_LOOK_AGAIN_AFTER_LOSS = 0.5  # a host that is down is lost each second
+_TCP = "tcp://"
+
+Lookup = Callable[[str, int], Sequence[str]]
 
 
-def addresses_of(host: str, port: int) -> list[str]:
-    """``host:port`` of every address that the name `host` has now; those of IPv4 where it has any. May take seconds.
+def addresses_of(host: str, port: int) -> Sequence[str]:
+    """The addresses that `host` stands for, sorted, as ``tcp://...``. Raises OSError when that cannot be said.
 
-    Raises OSError where nobody knows it.
+    Those of IPv4 if there are any: with both of its kinds one host would be taken for two.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    narrow = sorted({str(address[0]) for family, _, _, _, address in found if family == socket.AF_INET})
-    wide = sorted({str(address[0]) for family, _, _, _, address in found if family == socket.AF_INET6})
-    return [f"{address}:{port}" for address in narrow] or [f"[{address}]:{port}" for address in wide]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a part of it is too long to be asked for
+        raise OSError(f"{host}: {error}") from None
+    of_kind = {kind: {str(place[0]) for family, *_, place in found if family == kind} for kind, *_ in found}
+    hosts = of_kind.get(socket.AF_INET) or {f"[{address}]" for address in of_kind.get(socket.AF_INET6, ())}
+    return [f"{_TCP}{address}:{port}" for address in sorted(hosts)]
 
 
 class Resolver:
-    """Keeps the replicas of `nodes` in `directory` as their names say. `close` ends it.
+    """Tells `directory` which replicas the names among the external `nodes` stand for, on a thread of its own.
 
-    Nothing is started where no node is known by a name. What is found at once is there when this returns.
+    lookup: says where a host and a port are, or raises OSError.
     """
 
-    def __init__(
-        self,
-        directory: Directory,
-        nodes: Sequence[NodePlan],
-        *,
-        look_up: LookUp = addresses_of,
-        period: float = PERIOD,
-    ) -> None:
-        groups: dict[str, list[ReplicaPlan]] = {}
-        for way in (way for node in nodes for way in node.ways):
-            groups.setdefault(group_of(way.link), []).append(way)
+    def __init__(self, directory: Directory, nodes: Sequence[NodePlan], *, lookup: Lookup = addresses_of) -> None:
         self._directory = directory
-        self._groups = [_Group(name, ways) for name, ways in groups.items() if any(map(_has_name, ways))]
-        self._look_up = look_up
-        self._period = period
-        self._is_closed = threading.Event()
-        self._has_looked = threading.Event()
-        if self._groups:
-            threading.Thread(target=self._run, name="zflow-resolver", daemon=True).start()
-            self._has_looked.wait(_PATIENCE)
+        self._lookup = lookup
+        self._numbers = count(1)
+        self._groups = self._groups_of(nodes)
+        self._lock = threading.Lock()
+        self._is_due = threading.Event()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin. Without names to look up nothing happens."""
+        if self._groups and self._thread is None:
+            self._directory.on_loss(self._lost)
+            self._thread = threading.Thread(target=self._run, name="zflow-resolver", daemon=True)
+            self._thread.start()
+
+    def follow(self, nodes: Sequence[NodePlan]) -> None:
+        """The names are those among these `nodes` from now on. What is known of one that stays as it was is kept."""
+        with self._lock:
+            before, self._groups = self._groups, self._groups_of(nodes)
+            for name, group in before.items():
+                now = self._groups.get(name)
+                if now is not None and now.replicas == group.replicas:
+                    self._groups[name] = group
+                else:
+                    self._directory.forget_replicas(name)
+        self._is_due.set()
+        self.start()
+
+    def _groups_of(self, nodes: Sequence[NodePlan]) -> dict[str, _Group]:
+        named = (node for node in nodes if any(map(_has_name, node.replicas)))
+        return {node.name: _Group(node.replicas, self._numbers) for node in named}
 
     def close(self) -> None:
-        """End soon; a look-up that is under way is not waited for."""
-        self._is_closed.set()
+        """End the thread. It is not waited for: the system may take its time to look up a name."""
+        self._over.set()
+        self._is_due.set()
 
-    def look(self) -> None:
-        """Look every name up, and tell the directory what has changed."""
-        for group in self._groups:
-            change = group.change(self._look_up)
-            if change is not None:
-                self._directory.trust_also(change.server_keys)
-                self._directory.set_replicas(group.name, change.links, change.addresses)
+    def look_up(self) -> None:
+        """Look up every name once."""
+        for name, group in self._groups.items():
+            left = group.look_up(self._lookup)
+            if left is not None:
+                self._tell(name, group, left)
+
+    def _tell(self, name: str, group: _Group, left: Sequence[str]) -> None:
+        with self._lock:
+            if self._over.is_set() or self._groups.get(name) is not group:
+                return
+            self._directory.set_replicas(name, list(group.ways), group.ways)
+            for link in left:
+                self._directory.remove(link)
+
+    def _lost(self, link: str) -> None:
+        if group_of(link) in self._groups:
+            self._is_due.set()
 
     def _run(self) -> None:
-        while not self._is_closed.is_set():
-            self.look()
-            self._has_looked.set()
-            self._is_closed.wait(self._period)
-
-
-class _Change(NamedTuple):
-    """Which links a group has now, where they lead to, and by which keys who is there is known."""
-
-    links: tuple[str, ...]
-    addresses: dict[str, str]
-    server_keys: dict[str, str]
+        while not self._over.is_set():
+            self.look_up()
+            self._over.wait(_LOOK_AGAIN_AFTER_LOSS)
+            self._is_due.wait(LOOK_AGAIN - _LOOK_AGAIN_AFTER_LOSS)
+            self._is_due.clear()
 
 
 class _Group:
-    """The replicas of one group. Links are those that were planned, as long as there are any."""
+    """The ways to one Executor. ways: address by link, in the order of its hosts and then of their addresses.
 
-    def __init__(self, name: str, ways: Sequence[ReplicaPlan]) -> None:
-        self.name = name
-        self._ways = ways
-        self._unused = [way.link for way in ways]
-        self._links: dict[tuple[str, str], str] = {}  # of who is there: address and key
-        self._number = len(ways)
-        self._known: dict[str, Sequence[str]] = {}
+    numbers: of new ways. They are not those of another group, which may have had the same name before.
+    """
 
-    def change(self, look_up: LookUp) -> _Change | None:
-        """What is different from before; None where nothing is, or nothing is known yet."""
-        now: dict[tuple[str, str], str] = {}
-        for way in self._ways:
-            for address in self._found(way, look_up):
-                place = (f"tcp://{address}", way.server_key)
-                now[place] = self._links.get(place) or now.get(place) or self._new_link()
-        if now == self._links or not now:
+    def __init__(self, replicas: Sequence[ReplicaPlan], numbers: Iterator[int]) -> None:
+        self.ways: dict[str, str] = {}
+        self.replicas = replicas
+        self._found: dict[str, dict[str, str]] = {}
+        self._numbers = numbers
+
+    def look_up(self, lookup: Lookup) -> list[str] | None:
+        """Learn which ways there are. Returns those that there are no more; None if nothing has changed."""
+        for replica in self.replicas:
+            if _has_name(replica):
+                with contextlib.suppress(OSError):
+                    self._learn(replica, lookup(*_host_and_port(replica)))
+        before, self.ways = self.ways, dict(self._all())
+        if before == self.ways or not before and list(self.ways) == [replica.link for replica in self.replicas]:
             return None
-        self._links = now
-        addresses = {link: address for (address, _), link in now.items()}
-        keys = {link: key for (_, key), link in now.items() if key}
-        return _Change(tuple(addresses), addresses, keys)
+        return [link for link in before or [replica.link for replica in self.replicas] if link not in self.ways]
 
-    def _found(self, way: ReplicaPlan, look_up: LookUp) -> Sequence[str]:
-        assert way.address is not None
-        address = way.address.removeprefix("tcp://")
-        if not _has_name(way):
-            return [address]
-        host, port = split_host(address)
-        with contextlib.suppress(OSError, UnicodeError):
-            self._known[address] = look_up(host, port or 0)
-        return self._known.get(address, ())
+    def _learn(self, replica: ReplicaPlan, addresses: Sequence[str]) -> None:
+        if not addresses:
+            return
+        if replica.link not in self._found and len(addresses) == 1:
+            self._found[replica.link] = {addresses[0]: replica.link}
+            return
+        known = self._found.get(replica.link, {})
+        self._found[replica.link] = {
+            address: known.get(address) or another_link(replica.link, next(self._numbers)) for address in addresses
+        }
 
-    def _new_link(self) -> str:
-        if self._unused:
-            return self._unused.pop(0)
-        self._number += 1
-        return f"{self.name}/rep-{self._number - 1}"
+    def _all(self) -> Iterator[tuple[str, str]]:
+        for replica in self.replicas:
+            found: Mapping[str, str] = self._found.get(replica.link, {str(replica.address): replica.link})
+            for address, link in found.items():
+                yield link, str(replica.address) if link == replica.link else address
 
 
-def _has_name(way: ReplicaPlan) -> bool:
-    host = split_host((way.address or "").removeprefix("tcp://"))[0]
-    return bool(host) and not is_address(host) and not is_loopback(host)
+def _has_name(replica: ReplicaPlan) -> bool:
+    """Whether it is found by a name, which may stand for several hosts. The name of this host does not."""
+    if replica.address is None or not replica.address.startswith(_TCP):
+        return False
+    host, _ = _host_and_port(replica)
+    if host == "localhost":
+        return False
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return False
+    return True
+
+
+def _host_and_port(replica: ReplicaPlan) -> tuple[str, int]:
+    host, port = split_host(str(replica.address).removeprefix(_TCP))
+    return host, port or 0

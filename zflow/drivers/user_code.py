@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zflow.documents.reduce import concatenate
 from zflow.drivers.invocation import Call, Made, pass_through
 from zflow.drivers.streams import Stream
+from zflow.drivers.watchdog import Watchdog, clock
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
 from zflow.roles.contract import failure
@@ -42,11 +43,13 @@ class UserCode:
         self._report = report
         self._loop: EventLoop | None = None
         self._stream: Stream | None = None
+        self._stream_due: float | None = None
         self._said: deque[Message | BaseException] = deque()  # by the event loop
         self._wake: Callable[[], None] = _nothing
         self._look: Callable[[], None] = _nothing
         self._running = b""
         self._is_given_up = False
+        self._watchdog = Watchdog()
         executor._zflow.is_cancelled = self._is_cancelled
 
     def attach(self, *, wake: Callable[[], None], look: Callable[[], None]) -> None:
@@ -81,7 +84,11 @@ class UserCode:
         stream = self._stream
         if stream is None or not stream.may_go_on:
             return None
+        if self._stream_due is not None:
+            self._watchdog.watch((self._stream_due - clock()) * 1e6)
         said = stream.step()
+        if self._stream_due is not None:
+            self._watchdog.rest()
         if stream.is_over:
             self._stream = None
         return said
@@ -113,8 +120,11 @@ class UserCode:
             return None
         if call.takes_pieces:
             self._stream = Stream(call, self._pieces(call), report=self._report)
+            self._stream_due = None if request.budget is None else clock() + request.budget / 1e6
             return None
         self._running, self._is_given_up = request.call_id, False
+        if request.budget is not None:
+            self._watchdog.watch(request.budget)
         try:
             return call.message(Kind.REPLY, self._run(call))
         except (KeyboardInterrupt, SystemExit):
@@ -124,6 +134,8 @@ class UserCode:
             return failure(request.call_id, call.error(error))
         finally:
             self._running = b""
+            if request.budget is not None:
+                self._watchdog.rest()
 
     def _node(self, request: Message) -> str:
         return str(request.extra.get("node") or self._name.partition("/")[0])
@@ -193,6 +205,7 @@ class UserCode:
             if of_task is not None:
                 return of_task
         self._look()
+        self._watchdog.heard()
         return self._stream.is_given_up if self._stream is not None else self._is_given_up
 
     def _event_loop(self) -> EventLoop:

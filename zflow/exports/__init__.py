@@ -1,1 +1,1 @@
-"""The same plan on other engines: files for Docker Compose, Kubernetes and systemd. Pure: no file is written here."""
+"""What a Flow looks like elsewhere: pictures of it, and files for other engines. Descriptions in, text out."""

@@ -91,6 +91,14 @@ class Births:
                 self.nursery.give_up(child.link)
             self._switchboard.flush_later(self.nursery.channel)
 
+    def bury(self, child: Child) -> None:
+        """Tidy up after the process of one that comes again."""
+        if child.channel is not None:
+            self._switchboard.forget(child.channel)
+        child.ended()
+        child.comes_again = False
+        self._sockets.forget(child.bound)
+
     def close(self) -> str:
         """End the warm parent and whoever it has borne. Returns how it ended."""
         nursery, self.nursery = self.nursery, None

@@ -56,7 +56,7 @@ class Child:
     kills: how often its end was ordered. link: by which heads ask it. is_member: whether they do. bind_later: where it
     shall bind besides, once its predecessor has left. preloads: where its Executor's `preload` runs: in a process that
     it is born of ("family"), in itself ("alone"), or only it can tell ("unknown"). comes_again: it ends to be born
-    elsewhere.
+    elsewhere. sources: the files and folders that its last incarnation was made of, where its plan wants to know.
     """
 
     def __init__(self, plan: PeerPlan, link: str = "") -> None:
@@ -80,6 +80,7 @@ class Child:
         self.kills = 0
         self.preloads = _where_it_preloads(plan)
         self.comes_again = False
+        self.sources: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     @property
     def preload(self) -> list[str]:
@@ -105,6 +106,17 @@ class Child:
 
         edition = hashlib.blake2b(msgpack.packb([words["executor"], words["env"]]), digest_size=16)
         return self.node, edition.hexdigest(), words["env"]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is neither on its way out nor in: it serves, or has failed to."""
+        return not self.comes_again and self.state is not State.STARTING
+
+    def shall_become(self, plan: PeerPlan) -> None:
+        """It ends to be born by another `plan`."""
+        self.plan = plan
+        vars(self).pop("placement", None)  # which has been worked out from the old one
+        self.comes_again = True
 
     def shall_come_again(self, words: Words) -> None:
         """It has said that it must be born elsewhere."""
@@ -184,6 +196,8 @@ def _where_it_preloads(plan: PeerPlan) -> str:
     """As far as can be told without importing anything."""
     if not isinstance(plan, WorkerPlan) or not plan.may_share:
         return "alone"
+    if plan.reload:
+        return "unknown"  # the class that is known here may not be what its file holds by now
     target = plan.description.target
     known = target if isinstance(target, type) else plan.description.known
     if known is not None and has_preload(known):

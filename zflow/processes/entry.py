@@ -13,16 +13,15 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
-from zflow.drivers.notifying import Notifier
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.resolver import Resolver
 from zflow.drivers.user_code import UserCode
@@ -37,6 +36,7 @@ from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
 from zflow.processes.socket_directory import remove_if_left
+from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.wire.header import Message
@@ -44,7 +44,7 @@ from zflow.wire.header import Message
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
-_OURS = (__name__, "zflow.processes.family", "zflow.preloading")
+_OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
 _OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
@@ -65,9 +65,9 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     _take_place(words)
     log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
     directory = Directory(words["addresses"], words["replicas"])
-    hearing = Hearing(channel, directory)
+    hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
-    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.is_abandoned)
+    lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.was_abandoned)
     try:
         plan = parcel.unpack(words["plan"])
         if description is not None or words["executor"]:
@@ -79,7 +79,8 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
         code = _tell_failure(error, lifeline, channel)
     else:
         hearing.reactor = reactor
-        channel.send({"ready": reactor.address, "pid": os.getpid()})
+        made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
+        channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
         code = _serve(reactor, log)
     lifeline.end()
     lifeline.leave()
@@ -109,35 +110,20 @@ def serve_gateway(plan: GatewayPlan, *, log: Log | None = None) -> int:
     return _serve_in_foreground(plan, plan.bind, log)
 
 
-def serve_head(plan: HeadPlan, *, log: Log | None = None) -> int:
-    """Serve a head before processes that run elsewhere, as `serve_gateway` does a gateway."""
-    return _serve_in_foreground(plan, plan.bind, log)
-
-
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
     for line in lines_about([plan]):
         log.info("%s", line)
-    notifier = Notifier.of_environment()
     _settle(placement)
     lifeline = Lifeline(None, log)
     try:
         reactor = _make_peer(plan, bind, Directory(), lifeline, log)
-        lifeline.serve(partial(_stop, notifier, reactor))
         log.info("serving at %s", reactor.address)
-        notifier.ready(f"serving at {reactor.address}")
-        notifier.watch(reactor.ask)
         return _serve(reactor, log)
     finally:
-        notifier.close()
         lifeline.end()
-
-
-def _stop(notifier: Notifier, reactor: Reactor, grace: float) -> None:
-    notifier.stopping()
-    reactor.stop(grace)
 
 
 # -- a peer --------------------------------------------------------------------------------------------------------
@@ -148,12 +134,14 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     if isinstance(plan, WorkerPlan):
         reactor = _make_worker(plan, bind, lifeline, log)
     elif isinstance(plan, HeadPlan):
-        _find([plan.node], plan.keys, directory, lifeline)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
         tell_of_strangers = partial(log.warning, "%s")
         reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
-        _find(plan.nodes, plan.identity, directory, lifeline)
+        for link, address in external_addresses(plan.nodes).all().items():
+            directory.set(link, address)
+        trust(directory, plan.nodes, plan.identity)
+        Resolver(directory, plan.nodes).start()
         tell = partial(_tell_floating, log)
         role = gateway_role(
             plan.topology,
@@ -166,14 +154,6 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
         reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
-
-
-def _find(nodes: Sequence[NodePlan], identity: str, directory: Directory, lifeline: Lifeline) -> None:
-    """Have `directory` know where those of `nodes` are that run elsewhere, from now on until the end."""
-    for link, address in external_addresses(nodes).all().items():
-        directory.set(link, address)
-    trust(directory, nodes, identity)
-    lifeline.keep(Resolver(directory, nodes).close)
 
 
 def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> Reactor:
@@ -287,11 +267,11 @@ def _below_ours(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _remove_socket(bind: str, is_abandoned: bool) -> None:
+def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:
     """A socket file outlives its socket. A directory without an owner is removed by the last one to leave."""
     if bind.startswith("ipc://"):
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-        if is_abandoned:
+        if was_abandoned():
             remove_if_left(os.path.dirname(path))

@@ -1,8 +1,9 @@
-"""What a process is told by its supervisor while it serves, but for its end: who is where, and where to bind as well.
+"""What a process is told by its supervisor while it serves, but for its end: who is where, where to bind as well, and
+what to log.
 
 ``{"address": [link, address or None]}``; ``{"replicas": [group, links, addresses], "number": n}``, answered by
 ``{"seen": n}`` once nothing more will be sent to who was left out; ``{"bind": address}``, answered by
-``{"bound": address}`` or ``{"not bound": why}``.
+``{"bound": address}`` or ``{"not bound": why}``; ``{"log": text}``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.reactor import Reactor
 from zflow.errors import ConfigError
 from zflow.processes.channel import Channel, Words
+from zflow.processes.logs import Log
 
 
 class Hearing:
     """The ears of one process: `hear` is called on the lifeline's thread. reactor: what serves, once it does."""
 
-    def __init__(self, channel: Channel, directory: Directory) -> None:
+    def __init__(self, channel: Channel, directory: Directory, log: Log) -> None:
         self.reactor: Reactor | None = None
+        self._log = log
         self._channel = channel
         self._directory = directory
 
@@ -34,6 +37,8 @@ class Hearing:
                 self._say({"seen": words["number"]})
             else:
                 self.reactor.ask(lambda: self._say({"seen": words["number"]}))
+        elif "log" in words:
+            self._log.info("%s", words["log"])
         elif "bind" in words and self.reactor is not None:
             self.reactor.ask(lambda: self._bind(words["bind"]))
 

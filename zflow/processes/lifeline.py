@@ -33,6 +33,7 @@ _LAST_MOMENT = 0.25  # seconds after the grace in which what gave up draining ca
 TERMINATED = 128 + signal.SIGTERM
 _ORPHANS_GRACE = 0.25  # all of it must be over before the warm parent kills, 0.8 s after its own end
 _ORPHANS_CLOSE = 0.25
+_PARENTS_DIE_WITHIN = 0.2
 _OURS = os.path.dirname(__file__)
 
 
@@ -40,7 +41,7 @@ class Lifeline:
     """The listening of one process. channel: of its supervisor, None where nobody supervises.
 
     hear: gets the supervisor's words that are not about ending. leave: last tidying, run however the process ends.
-    is_asked: it is ending. is_abandoned: the supervisor is gone.
+    is_asked: it is ending. is_abandoned: the supervisor is known to be gone.
     Made on the main thread, for only there may signals be handled; elsewhere it does without them.
     """
 
@@ -105,6 +106,14 @@ class Lifeline:
                     close()
                 except BaseException as error:  # SystemExit as well: it must not spoil how the process ends
                     self._log.failure(error)
+
+    def was_abandoned(self) -> bool:
+        """Whether the supervisor is gone. An orphan waits a moment to see it: parents are killed one after another."""
+        if self._is_orphan and not self.is_abandoned and self._channel is not None:
+            poll = select.poll()
+            poll.register(self._channel, select.POLLRDHUP)
+            self.is_abandoned = bool(poll.poll(_PARENTS_DIE_WITHIN * 1000))
+        return self.is_abandoned
 
     # -- asked ---------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from zflow.drivers.watchdog import PATIENCE
 from zflow.errors import StartError
 from zflow.processes.channel import Channel, Words
 from zflow.processes.interpreter import command
@@ -94,6 +95,8 @@ def exit_in_words(code: int) -> str:
     """An exit status (negative: a signal) in words."""
     if code >= 0:
         return f"ended with exit code {code}"
+    if code == -signal.SIGALRM:  # see drivers/watchdog.py
+        return f"was ended, because a method went on {PATIENCE:g} s after the time of its request was over"
     try:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:

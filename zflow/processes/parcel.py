@@ -17,6 +17,7 @@ from typing import Any
 import cloudpickle
 
 from zflow.errors import ConfigError
+from zflow.importing import is_importable
 
 _registering = threading.Lock()  # cloudpickle's list of modules to be pickled by value is global
 
@@ -64,17 +65,5 @@ def unpack(parcel: bytes) -> Any:
 
 
 def _is_importable(module: ModuleType) -> bool:
-    """Whether `module`, loaded already, would be found again by name."""
-    name = module.__name__
-    if name == "__main__" or name in sys.builtin_module_names:
-        return True  # cloudpickle's own rules for __main__ are finer than ours
-    package, _, _ = name.rpartition(".")
-    path = getattr(sys.modules.get(package), "__path__", None) if package else None
-    for finder in sys.meta_path:
-        try:
-            found = finder.find_spec(name, path)
-        except Exception:  # a finder of somebody else's
-            continue
-        if found is not None:
-            return found.origin is None or found.origin == getattr(module, "__file__", found.origin)
-    return False
+    """cloudpickle's own rules for __main__ are finer than ours."""
+    return module.__name__ == "__main__" or is_importable(module)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from zflow.config.plan import Plan, WorkerPlan
-from zflow.processes.child import Child
+from zflow.processes.child import Child, State
 from zflow.roles.contract import group_of
 
 
@@ -36,6 +36,24 @@ class Roster:
     def links(self, group: str) -> list[str]:
         """By which heads ask the replicas of `group`."""
         return [child.link for child in self.workers if child.is_member and group_of(child.link) == group]
+
+    @property
+    def front_address(self) -> str:
+        """Where the process in front is bound, or was and will be again; empty while that is not known."""
+        if self.gateway is None:
+            return ""
+        return self.gateway.address or ("" if self.gateway.bound.endswith(":0") else self.gateway.bound)
+
+    def progress(self) -> tuple[list[str], list[str]]:
+        """The nodes some of whose processes are awaited, and the others."""
+        nodes = dict.fromkeys(child.node for child in self.children)
+        waiting = {child.node for child in self.children if child.state is not State.READY}
+        return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
+
+    def sources(self, node: str) -> tuple[set[str], set[str]]:
+        """The files and the folders that its processes have told to be made of."""
+        told = [child.sources for child in self.children if child.node == node]
+        return {file for files, _ in told for file in files}, {folder for _, folders in told for folder in folders}
 
     def add(self, plan: WorkerPlan) -> Child:
         """A worker more, which nobody asks yet."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from zflow.config.plan import WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
 from zflow.errors import PortInUse, StartError
 from zflow.processes.announcing import Announcer
 from zflow.processes.channel import Words
@@ -50,6 +51,26 @@ class Staff:
 
     def begin(self, turnover: Turnover) -> None:
         turnover.begin(self, self._roster.serving(turnover.node))
+
+    def tell(self, node: str, text: str) -> bool:
+        """Have one of those that serve `node` log `text`. Returns whether there is one."""
+        present = [child for child in self._roster.serving(node) if child.channel is not None]
+        for child in present[:1]:
+            self._say(child, {"log": text})
+        return bool(present)
+
+    def change_front(self, plan: GatewayPlan | HeadPlan, asked: threading.Event) -> None:
+        """Have the process in front end in order, and be born by another `plan`. asked: is set when it is told to."""
+        front = self._roster.gateway
+        assert front is not None
+        front.shall_become(plan)
+        asked.set()
+        if front.channel is None:  # it has ended by itself, and is about to be started again
+            front.comes_again = False
+            return
+        front.state = State.STOPPING
+        front.due = clock() + GRACE + MARGIN
+        self._say(front, {"stop": GRACE})
 
     def is_coming(self, child: Child) -> bool:
         """Whether it is started for the first time, and nobody counts on it yet."""

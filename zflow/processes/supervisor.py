@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from zflow.config.plan import Plan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, Plan, WorkerPlan
 from zflow.drivers.directory import Directory
 from zflow.errors import PortInUse, StartError, ZflowError
 from zflow.processes.announcing import Announcer
@@ -95,8 +95,8 @@ class Supervisor:
 
     @property
     def gateway_address(self) -> str:
-        """Where the gateway is really bound; empty while there is none."""
-        return self._gateway.address if self._gateway is not None else ""
+        """Where the gateway is really bound, or was and will be again; empty while that is not known."""
+        return self._roster.front_address
 
     @property
     def alive(self) -> bool:
@@ -132,7 +132,7 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._thread.start()
         try:
-            self._watch.until(lambda: self._phase is not Phase.STARTING, self._progress, self._on_progress)
+            self._watch.until(lambda: self._phase is not Phase.STARTING, self._roster.progress, self._on_progress)
         except BaseException:
             self.close(_AFTER_FAILURE)
             raise
@@ -140,17 +140,29 @@ class Supervisor:
             self._thread.join()
             raise self._failure or StartError("it was closed while it started")
 
+    def sources(self, node: str) -> tuple[set[str], set[str]]:
+        """The files and the folders that the processes of `node` are made of, where their plan wants to know."""
+        return self._roster.sources(node)
+
     def change(
-        self, node: str, workers: Sequence[WorkerPlan], *, renew: bool = False, on_progress: Progress | None = None
+        self,
+        node: str,
+        workers: Sequence[WorkerPlan],
+        *,
+        renew: bool = False,
+        waits: bool = True,
+        because: str = "",
+        on_progress: Progress | None = None,
     ) -> None:
         """Have `node` served by `workers`, and return when it is; renew: by new processes also where it is already.
 
-        Raises what kept one of them from starting (StartError with its traceback): see turnover.py for what is then.
+        waits: also until the old ones have ended. because: what one of the old ones has to log. Raises what kept one of
+        them from starting (StartError with its traceback): see turnover.py for what is then.
         """
         for line in lines_about(workers):
             self._log.info("%s", line)
-        turnover = Turnover(node, workers, renew=renew)
-        self._ask(lambda: self._begin(turnover))
+        turnover = Turnover(node, workers, renew=renew, waits=waits)
+        self._ask(lambda: self._begin(turnover, because))
         try:
             self._watch.until(lambda: turnover.is_over or not self.alive, turnover.progress, on_progress, PULSE)
         except BaseException:
@@ -158,6 +170,18 @@ class Supervisor:
             raise
         if turnover.error is not None or not turnover.is_over:
             raise turnover.error or StartError(f"the Flow was closed while {node} was changed")
+
+    def change_front(self, plan: GatewayPlan | HeadPlan) -> None:
+        """Have the process in front of the workers finish what it has, and start again by `plan` where it was. Raises
+        StartError when it cannot; then it is tried again and again."""
+        front = self._gateway
+        assert front is not None
+        asked = threading.Event()
+        self._ask(lambda: self._staff.change_front(plan, asked) if self.alive else None)
+        is_over = lambda: not self.alive or (asked.is_set() and front.is_settled)  # noqa: E731
+        self._watch.until(is_over, self._roster.progress, None, PULSE)
+        if front.state is not State.READY:
+            raise StartError(f"{front.name} could not start again, and is {front.state.value}", peer=front.name)
 
     @property
     def control_path(self) -> str:
@@ -181,13 +205,10 @@ class Supervisor:
             if self._phase is not Phase.ENDED:
                 self._switchboard.ask(what)
 
-    def _progress(self) -> tuple[list[str], list[str]]:
-        nodes = dict.fromkeys(child.node for child in self._children)
-        waiting = {child.node for child in self._children if child.state is not State.READY}
-        return [node for node in nodes if node in waiting], [node for node in nodes if node not in waiting]
-
-    def _begin(self, turnover: Turnover) -> None:
+    def _begin(self, turnover: Turnover, because: str) -> None:
         if self._phase is Phase.SERVING:
+            if because and not self._staff.tell(turnover.node, because):
+                self._log.info("%s: %s", turnover.node, because)
             if turnover.renews:
                 self._births.renew(turnover.node)
             self._staff.begin(turnover)
@@ -258,6 +279,7 @@ class Supervisor:
         try:
             for words in channel.receive():
                 if "ready" in words:
+                    child.sources = words.get("sources", child.sources)
                     self._became_ready(child, words["ready"])
                 elif "failed" in words:
                     self._could_not_start(child, words)
@@ -325,6 +347,8 @@ class Supervisor:
     def _child_ended(self, child: Child, how: str) -> None:
         """Its process is no more: draw the conclusions."""
         if child.comes_again and self._phase in (Phase.STARTING, Phase.SERVING):
+            if child.is_gateway:
+                self._announcer.lost_gateway()
             self._bear_again(child)
             return
         pid, channel = child.pid, child.channel
@@ -355,11 +379,7 @@ class Supervisor:
             self._log.warning(told, child.node, words["because"])
 
     def _bear_again(self, child: Child) -> None:
-        if child.channel is not None:
-            self._switchboard.forget(child.channel)
-        child.ended()
-        child.comes_again = False
-        self._sockets.forget(child.bound)
+        self._births.bury(child)
         try:
             self._give_birth(child)
         except (ZflowError, OSError) as error:

@@ -4,7 +4,7 @@ Nothing that serves leaves before what takes its place is ready and asked:
 
 1. More: all new processes start at once, and each is asked as soon as it is ready. If one cannot start, the others
    leave again, and the node is served as before.
-2. Fewer: the last ones are asked no more, finish what they have, and end.
+2. Fewer: the last ones are asked no more, finish what they have, and end; so do all, of a node that is to be no more.
 3. Anew: one after another, a new process starts, is asked instead of the old one, which then finishes and ends. If one
    cannot start, that is the end of it: the others stay, the old ones and those that are new already.
 
@@ -46,16 +46,18 @@ class House(Protocol):
 
 
 class Turnover:
-    """`node` shall be served by the processes of `wanted`. renew: also where one of that name serves already.
+    """`node` shall be served by the processes of `wanted`. renew: also where one of that name serves already. waits:
+    for the end of those that were renewed; otherwise only for the ports that they leave.
 
     error: why it did not come to that. is_over: nothing is under way any more.
     """
 
-    def __init__(self, node: str, wanted: Sequence[WorkerPlan], *, renew: bool = False) -> None:
+    def __init__(self, node: str, wanted: Sequence[WorkerPlan], *, renew: bool = False, waits: bool = True) -> None:
         self.node = node
         self.error: Exception | None = None
         self.is_over = False
         self.renews = renew
+        self._waits = waits
         self._wanted = wanted
         self._to_come: deque[tuple[WorkerPlan, Child | None]] = deque()
         self._coming: dict[Child, Child | None] = {}  # newcomers, and whom they replace, until that one is gone
@@ -88,7 +90,7 @@ class Turnover:
     def became_ready(self, newcomer: Child) -> None:
         old = self._coming[newcomer]
         self._arrived.append(newcomer)
-        if old is None:
+        if old is None or not (self._waits or old.bind):
             del self._coming[newcomer]
         else:
             self._leaving.add(old)
@@ -149,7 +151,7 @@ class Turnover:
     def _let_go(self, surplus: list[Child]) -> None:
         if not surplus:
             return
-        if not any(child.state is State.READY for child, _ in self._kept):
+        if self._wanted and not any(child.state is State.READY for child, _ in self._kept):
             told = ", ".join(f"{child.name} is {child.state.value}" for child, _ in self._kept)
             self._fail(StartError(f"{self.node} is left as it is, because nobody would serve it: {told}"))
             return

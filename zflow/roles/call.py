@@ -18,12 +18,13 @@ class Call:
     request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
     sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
     given_up: whether it must not be sent again, because its caller has cancelled it or has got a part of the answer.
-    neighbour: the replica that has it; None while it waits here.
+    neighbour: the replica that has it; None while it waits here. losses: the replicas that were lost while they had it,
+    each with its incarnation.
     """
 
     __slots__ = (
         *("origin", "call_id", "request", "deadline", "sent"),
-        *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since"),
+        *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since", "losses"),
     )
 
     def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
@@ -37,6 +38,7 @@ class Call:
         self.avoid: tuple[str, ...] = ()
         self.neighbour: Neighbour | None = None
         self.waiting_since = now
+        self.losses: tuple[tuple[Neighbour, bytes], ...] = ()
 
     def may_go_elsewhere(self, outcome: Message) -> bool:
         """Whether `outcome` is no reason to give up: it has not been started, and another replica may have room."""
@@ -45,3 +47,11 @@ class Call:
         if outcome.extra.get("final"):  # the peer itself has waited and tried others
             return False
         return outcome.extra.get("code") in _RETRYABLE and self.sent <= RETRIES
+
+
+def deadline_of(request: Message, timeout: float | None, now: float) -> float | None:
+    """When `request` must have ended: what its caller gives it, or `timeout` seconds if that is less."""
+    given = None if request.budget is None else now + request.budget / 1e6
+    if timeout is None:
+        return given
+    return now + timeout if given is None else min(given, now + timeout)

@@ -86,6 +86,16 @@ def group_of(link: str) -> str:
     return link.rpartition(_REPLICA)[0] or link
 
 
+def another_link(link: str, number: int) -> str:
+    """A link that no plan has, to one of several places that the peer of the planned `link` turned out to have."""
+    return f"{link}.{number}"
+
+
+def planned_link(link: str) -> str:
+    """The link that was planned, of which `link` is one or another."""
+    return link.partition(".")[0]
+
+
 _REPLICA = "/rep-"
 
 

@@ -27,6 +27,7 @@ from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.head import Head
 from zflow.roles.patience import Patience, Progress, Verdict
 from zflow.roles.shards import Shards
+from zflow.roles.standing import standing_of
 from zflow.roles.timers import Timers
 from zflow.roles.walk import Wait, Walk
 from zflow.topology import GATEWAY, Node, Topology
@@ -421,7 +422,8 @@ class Gateway:
         return {"nodes": [{"name": node.name, "needs": list(node.needs)} for node in self.topology.nodes]}
 
     def _status(self) -> dict[str, Any]:
-        told = {"inflight": len(self._walks), "queued": 0}
+        nodes = {name: standing_of(head) for name, head in self._heads.items()}
+        told: dict[str, Any] = {"inflight": len(self._walks), "queued": 0, "nodes": nodes}
         if self._has_floating:
             told.update(floating=len(self._floating), floating_failed=self.floating_failed)
         if self._patience is not None:

@@ -22,14 +22,16 @@ from zflow.errors import (
     Cancelled,
     DeadlineExceeded,
     InvalidRequest,
+    PoisonRequest,
     ProtocolError,
     RemoteError,
     ResourceExhausted,
     Unavailable,
 )
 from zflow.roles.balancing import least_outstanding
-from zflow.roles.call import RETRIES, Call
+from zflow.roles.call import RETRIES, Call, deadline_of
 from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
+from zflow.roles.isolation import MOST_SUSPECTS, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
@@ -75,6 +77,7 @@ class Head:
         self._chance = chance
         self._calls: dict[bytes, Call] = {}
         self._queue: deque[Call] = deque()
+        self._isolation = Isolation()
         self._deadlines: Timers[Call] = Timers()
         self._delayed: Timers[Call] = Timers()
         self._none_ready_since = 0.0
@@ -126,8 +129,9 @@ class Head:
             return self._caller_lost(link)
         steps: Steps = []
         was_served = self._is_served()
-        for call in reversed(neighbour.lose(reason)):  # each goes to the front of the queue
-            steps += self._outlive(call, neighbour, now)
+        calls = neighbour.lose(reason)
+        for call in reversed(calls):  # each goes to the front of the queue
+            steps += self._outlive(call, neighbour, now, is_suspect=len(calls) <= MOST_SUSPECTS)
         if neighbour.is_done_with:
             del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
@@ -139,8 +143,9 @@ class Head:
         steps: Steps = []
         for call in self._deadlines.due(now):
             steps += self._too_late(call)
-        self._queue.extend(self._delayed.due(now))
-        if self._queue:
+        for call in self._delayed.due(now):
+            self._isolation.add(call) if call.losses else self._queue.append(call)
+        if self._queue or self._isolation.is_active:
             steps += self._assign(now)
             steps += self._lose_patience(now)
         return steps
@@ -150,8 +155,9 @@ class Head:
         delayed = self._delayed.next()
         if delayed is not None and (due is None or delayed < due):
             due = delayed
-        if self._queue and not self._is_served():
-            impatient = max(self._queue[0].waiting_since, self._none_ready_since) + PATIENCE
+        waiting = self._longest_waiting() if self._queue or self._isolation.is_active else None
+        if waiting is not None and not self._is_served():
+            impatient = max(waiting.waiting_since, self._none_ready_since) + PATIENCE
             due = impatient if due is None else min(due, impatient)
         return due
 
@@ -204,16 +210,14 @@ class Head:
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
-        too_much = excess(message.parts)
-        if too_much:
+        if too_much := excess(message.parts):
             refused = InvalidRequest(f"{self.name}: {too_much}; send fewer Documents at once", node=self.node)
             return [(origin, failure(message.call_id, refused, not_started=True))]
         if len(self._queue) >= QUEUE_LIMIT and self._is_full():
-            full = ResourceExhausted(
-                f"{self.name}: {QUEUE_LIMIT} requests wait already", node=self.node, retry_after=0.1
-            )
+            waiting = f"{self.name}: {QUEUE_LIMIT} requests wait already"
+            full = ResourceExhausted(waiting, node=self.node, retry_after=0.1)
             return [(origin, failure(message.call_id, full, not_started=True))]
-        deadline = self._deadline(message, now)
+        deadline = deadline_of(message, self._timeout, now)
         call = Call(origin, message, deadline, now)
         if self._idempotent:
             message.flags |= IDEMPOTENT
@@ -228,12 +232,6 @@ class Head:
                 return [self._send(call, message, neighbour, now)]
         self._queue.append(call)
         return []
-
-    def _deadline(self, message: Message, now: float) -> float | None:
-        given = None if message.budget is None else now + message.budget / 1e6
-        if self._timeout is None:
-            return given
-        return now + self._timeout if given is None else min(given, now + self._timeout)
 
     def _cancel(self, origin: Link, call_id: bytes) -> Steps:
         call = self._calls.get(call_id)
@@ -267,7 +265,7 @@ class Head:
 
     def _assign(self, now: float) -> Steps:
         """Send what waits, oldest first, as far as the replicas' credit goes."""
-        steps: Steps = []
+        steps = self._isolate(now) if self._isolation.is_active else []
         queue = self._queue
         while queue:
             call = queue[0]
@@ -297,6 +295,8 @@ class Head:
         if call is None:
             self.dropped += 1
             return []
+        neighbour.done += 1
+        neighbour.took += now - call.waiting_since
         steps: Steps = []
         if call.origin is None or call.request is None:
             self._forget(call)
@@ -307,7 +307,7 @@ class Head:
                 message.flags = message.flags & ~NOT_STARTED | MAYBE_EXECUTED
             steps.append((call.origin, message))
             self._forget(call)
-        return steps + self._assign(now) if self._queue else steps
+        return steps + self._assign(now) if self._queue or self._isolation.is_active else steps
 
     def _partial(self, neighbour: Neighbour, message: Message) -> Steps:
         """A piece of the answer. From now on nobody else may answer: the caller would hear the beginning twice."""
@@ -318,7 +318,21 @@ class Head:
         call.given_up = True
         return [(call.origin, message)]
 
-    def _outlive(self, call: Call, neighbour: Neighbour, now: float) -> Steps:
+    def _isolate(self, now: float) -> Steps:
+        """Send a suspect to a replica of its own, if there is one now."""
+        steps: Steps = []
+        while taken := self._isolation.take(self.neighbours):
+            call, neighbour = taken
+            is_guilty = is_poison(call) if len(call.losses) > 1 else False
+            if is_guilty is None and now < call.waiting_since + PATIENCE:
+                self._delayed.add(now + _BACKOFF, call)  # whether they died is told when they are back
+            elif is_guilty is False and call.request is not None:
+                steps.append(self._send(call, call.request, neighbour, now))
+            else:
+                steps += self._end(call, PoisonRequest(f"{self.name}: {why_poison(call)}", node=self.node))
+        return steps
+
+    def _outlive(self, call: Call, neighbour: Neighbour, now: float, *, is_suspect: bool) -> Steps:
         """The replica that had `call` is gone with it."""
         request, origin = call.request, call.origin
         if request is None or origin is None:
@@ -326,6 +340,8 @@ class Head:
             return []
         call.may_have_run = True
         if request.flags & IDEMPOTENT and call.sent <= self._retries and not call.given_up:
+            if is_suspect:
+                call.losses += ((neighbour, neighbour.boot),)
             self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
@@ -342,7 +358,9 @@ class Head:
         call.neighbour = None
         call.avoid = (neighbour.link,)
         call.waiting_since = now
-        if len(self._neighbours) > 1 or neighbour.state == LOST:
+        if call.losses:
+            self._isolation.add(call)
+        elif len(self._neighbours) > 1 or neighbour.state == LOST:
             self._queue.appendleft(call)
         else:
             self._delayed.add(now + _BACKOFF * 2**call.sent * self._chance(), call)
@@ -370,18 +388,18 @@ class Head:
     def _lose_patience(self, now: float) -> Steps:
         """Tell those who have waited long enough for a replica to become ready."""
         steps: Steps = []
-        queue = self._queue
-        while queue and not self._is_served():
-            call = queue[0]
-            if call.request is None or call.origin is None:
-                queue.popleft()
-            elif max(call.waiting_since, self._none_ready_since) + PATIENCE > now:
+        while not self._is_served() and (call := self._longest_waiting()) is not None:
+            if max(call.waiting_since, self._none_ready_since) + PATIENCE > now:
                 break
-            else:
-                queue.popleft()
-                waited = f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s"
-                steps += self._end(call, Unavailable(waited, node=self.node))
+            waited = f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s"
+            steps += self._end(call, Unavailable(waited, node=self.node))
         return steps
+
+    def _longest_waiting(self) -> Call | None:
+        """The next one that is to be sent."""
+        while self._queue and self._queue[0].request is None:
+            self._queue.popleft()  # it was settled meanwhile
+        return self._isolation.oldest or (self._queue[0] if self._queue else None)
 
     def _refused(self) -> Steps:
         """A replica does not let us in: if none does, who waits hears it now."""
@@ -390,10 +408,8 @@ class Head:
             return []
         steps: Steps = []
         causes = "; ".join(item.cause for item in neighbours)
-        while self._queue:
-            call = self._queue.popleft()
-            if call.request is not None:
-                steps += self._end(call, AuthError(f"{self.name}: {causes}", node=self.node))
+        while (call := self._longest_waiting()) is not None:
+            steps += self._end(call, AuthError(f"{self.name}: {causes}", node=self.node))
         return steps
 
     def _is_served(self) -> bool:

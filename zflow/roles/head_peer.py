@@ -21,6 +21,7 @@ from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.head import Head
 from zflow.roles.liveness import MAX_CREDIT, READY
 from zflow.roles.shards import Shards
+from zflow.roles.standing import standing_of
 from zflow.wire import frames
 from zflow.wire.header import Kind, Message
 from zflow.wire.payload import decode_map, encode_map
@@ -236,7 +237,8 @@ class HeadPeer:
 
     def _status(self) -> dict[str, Any]:
         replicas = {neighbour.link: neighbour.state for neighbour in self._head.neighbours}
-        return {"inflight": len(self._calls), "queued": self._head.waiting, "replicas": replicas}
+        nodes = {self._head.node: standing_of(self._head)}
+        return {"inflight": len(self._calls), "queued": self._head.waiting, "replicas": replicas, "nodes": nodes}
 
 
 def _shared(idempotent: Sequence[frozenset[str]]) -> list[str]:

@@ -25,11 +25,14 @@ class Neighbour:
 
     calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
     takes. idempotent: the endpoints that it may run more than once, ``*`` for all. cause: why it is not ready, for
-    people. nodes: the names in our Flow, by which the peer tells which
-    parameters are meant for others.
+    people. done, took: how many outcomes have come from it, and the seconds that their calls took, waiting included.
+    nodes: the names in our Flow, by which the peer tells which parameters are meant for others.
     """
 
-    __slots__ = ("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause", "_greeting", "_new_id")
+    __slots__ = (
+        *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
+        *("done", "took", "_granted", "_is_lent", "_greeting", "_new_id"),
+    )
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
         self.link = link
@@ -40,6 +43,10 @@ class Neighbour:
         self.idempotent: frozenset[str] = frozenset()
         self.calls: dict[bytes, Any] = {}
         self.cause = "no answer to HELLO; is it a zflow peer?"
+        self.done = 0
+        self.took = 0.0
+        self._granted = 0
+        self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
 
@@ -65,12 +72,24 @@ class Neighbour:
             self.cause = f"it granted a credit of {credit!r:.40}"
             return False
         self.state = READY
-        self.credit = credit
+        self._granted = credit
+        self.credit = 0 if self._is_lent else credit
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
         self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
         self.cause = ""
         return True
+
+    def lend(self, is_lent: bool) -> None:
+        """Whether it takes nothing from now on but what it is given past its credit, one at a time."""
+        self._is_lent = is_lent
+        self.credit = 0 if is_lent or self.state != READY else self._granted
+
+    def has_died_since(self, boot: bytes) -> bool | None:
+        """Whether the incarnation `boot` of the peer is gone; None while that is not known."""
+        if self.state == READY:
+            return self.boot != boot
+        return True if self.state == LEFT else None
 
     def retire(self) -> None:
         """The peer takes no more work; what it has it will finish."""

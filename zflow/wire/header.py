@@ -210,9 +210,6 @@ def is_endpoint(name: str) -> bool:
     return not name or _ENDPOINT.fullmatch(name) is not None
 
 
-ENDPOINT_PATTERN = _ENDPOINT.pattern
-
-
 def _unpack(frame: Buffer) -> Any:
     if len(frame) > MAX_HEADER:
         raise ProtocolError(f"a header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")
@@ -250,6 +247,8 @@ def _check_extra(extra: dict[Any, Any]) -> None:
             if not (_is_id(value) if expected is bytes else type(value) is expected):
                 wanted = f"{CALL_ID} bytes" if expected is bytes else f"of type {expected.__name__}"
                 raise ProtocolError(f"header key {key!r} is not {wanted}")
+            if expected is int and value < 0:
+                raise ProtocolError(f"header key {key!r} is not a number from 0 on")
         elif key[:1] == "!" and key[1:] not in _UNDERSTOOD:
             raise UnsupportedRequest(f"this peer does not understand {key!r:.60}, which the message says it must")
         if type(value) in (dict, list):

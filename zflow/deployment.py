@@ -92,24 +92,6 @@ class Deployment(Developing):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._spec.executor.name or '(unnamed)'}, {self._state}>"
 
-    # -- on other engines ----------------------------------------------------------------------------------------------
-
-    def to_docker_compose_yaml(self, output_path: str | Path = "docker-compose.yml", **options: Any) -> None:
-        """Write a file for ``docker compose -f FILE up``. Options: see `zflow.exporting.to_docker_compose`, such as
-        ``image='me/app:1'``, which holds zflow and the code of the Executors. Raises ConfigError."""
-        from zflow.exporting import to_docker_compose  # few need it
-
-        to_docker_compose(self._spec, output_path, **options)
-
-    def to_kubernetes_yaml(self, output_base_path: str | Path, **options: Any) -> None:
-        """Write a folder for ``kubectl apply -R -f FOLDER``. Options: see `zflow.exporting.to_kubernetes`, such as
-        ``image``, ``k8s_namespace``, ``gpus``. Raises ConfigError."""
-        from zflow.exporting import to_kubernetes  # few need it
-
-        to_kubernetes(self._spec, output_base_path, **options)
-
-    to_k8s_yaml = to_kubernetes_yaml
-
     # -- while it is open --------------------------------------------------------------------------------------------
 
     def scale(self, *, replicas: int) -> Any:

@@ -201,24 +201,6 @@ class Flow(Developing):
         names = " -> ".join(executor.name for executor in self._spec.executors)
         return f"<{type(self).__name__} {names or '(no Executors)'}, {self._state}>"
 
-    # -- on other engines ----------------------------------------------------------------------------------------------
-
-    def to_docker_compose_yaml(self, output_path: str | Path = "docker-compose.yml", **options: Any) -> None:
-        """Write a file for ``docker compose -f FILE up``. Options: see `zflow.exporting.to_docker_compose`, such as
-        ``image='me/app:1'``, which holds zflow and the code of the Executors. Raises ConfigError."""
-        from zflow.exporting import to_docker_compose  # few need it
-
-        to_docker_compose(self._spec, output_path, **options)
-
-    def to_kubernetes_yaml(self, output_base_path: str | Path, **options: Any) -> None:
-        """Write a folder for ``kubectl apply -R -f FOLDER``. Options: see `zflow.exporting.to_kubernetes`, such as
-        ``image``, ``k8s_namespace``, ``gpus``. Raises ConfigError."""
-        from zflow.exporting import to_kubernetes  # few need it
-
-        to_kubernetes(self._spec, output_base_path, **options)
-
-    to_k8s_yaml = to_kubernetes_yaml
-
     # -- while it is open --------------------------------------------------------------------------------------------
 
     def scale(self, name: str, *, replicas: int) -> Any:
@@ -326,17 +308,3 @@ def serve(
     )
     with flow:
         flow.block(stop_event)
-
-
-def export(uses: Any, export_to: Callable[..., None], path: str | Path, is_shared: bool, options: dict[str, Any]) -> None:
-    """Write the files of one Executor: behind a gateway or, shared, without. `options`: of the export, of Flow, of add."""
-    own, others = split_options(export_to, options)
-    if is_shared:
-        if "port_expose" in others:
-            others["port"] = others.pop("port_expose")
-        export_to(DeploymentSpec.from_options(uses=uses, **others), path, **own)
-        return
-    of_the_flow = {spelling for item in options_of(FlowSpec) for spelling in (item.name, *item.aliases)}
-    around = {name: value for name, value in others.items() if name in of_the_flow and name != "name"}
-    spec = FlowSpec.from_options(**around)
-    export_to(spec.add(uses=uses, **{name: others[name] for name in others if name not in around}), path, **own)

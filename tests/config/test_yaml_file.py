@@ -170,7 +170,7 @@ def test_variables_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uses: {jtype: os.system}", "executors[1].uses.jtype: expected the bare name"),
         ("uses: {jtype: A, with: {metas: {}}}", "executors[1].uses.with.metas: metas is no argument"),
         ("uses: {with: {}}", "executors[1].uses.jtype: the definition names no class"),
-        ("uses: docker://image", 'executors[1].uses: "docker://image": docker:// is not in this version yet'),
+        ("uses: hub://image", 'executors[1].uses: "hub://image": hub:// is not in this version yet'),
         ("quiet_error: no", 'executors[1].quiet_error: expected true or false, got "no"'),
         ("method: inspect", 'executors[1].method: expected one of add, needs, needs_all, got "inspect"'),
         ("method: needs, needs: first", "executors[1]: a join needs at least two Executors, got 'first'"),

@@ -22,7 +22,6 @@ FOR_EVER = -1
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
-_IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(/shard-[0-9]{1,3}|/uses-before|/uses-after)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -208,11 +207,6 @@ def split_host(text: str) -> tuple[str, int | None]:
         return text, None
     port = int(found["port"]) if found["port"] else None
     return found["host"].strip("[]"), 0 if port is not None and port > 65535 else port
-
-
-def is_address(host: str) -> bool:
-    """Whether `host` is a number of an interface, not a name to be looked up."""
-    return _IPV4.fullmatch(host) is not None or _is_ipv6(host)
 
 
 def is_loopback(host: str) -> bool:

@@ -40,4 +40,6 @@ def missing_peers(front: FlowSpec, executors: Sequence[ExecutorSpec]) -> list[st
 def refuse_peers(front: FlowSpec, command: str) -> None:
     """Raise ConfigError where processes would be started that run already. command: what would not."""
     if front.peers:
-        raise ConfigError(f"peers: these processes run elsewhere, and would be started once more; use `zflow {command}`")
+        raise ConfigError(
+            f"peers: these processes run elsewhere, and would be started once more; use `zflow {command}`"
+        )

@@ -314,8 +314,9 @@ class FlowSpec:
     peers: dict[str, tuple[str, ...]] = option(
         PEERS,
         {},
-        "of a gateway or head alone: where the processes run that it asks, such as encoder=HOST:PORT or "
-        "indexer/shard-0=HOST:PORT; a name with several addresses means several replicas",
+        "of a gateway or head alone: where the processes run that it asks, such as encoder: [HOST:PORT] or "
+        "indexer/shard-0: [HOST:PORT]; a name that stands for several addresses is several replicas",
+        surfaces=IN_FLOWS,
     )
     description: str = option(TEXT, "", "what it is for")
     executors: tuple[ExecutorSpec, ...] = ()

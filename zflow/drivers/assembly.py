@@ -161,8 +161,7 @@ def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> Non
     Raises ConfigError for keys that cannot be used.
     """
     if identity:
-        ways = [way for node in nodes for way in (*node.replicas, *node.ways)]
-        known = {way.link: way.server_key for way in ways if way.server_key}
+        known = {way.link: way.server_key for node in nodes for way in node.ways if way.server_key}
         directory.trust(keys.load(identity), known)
 
 

@@ -325,3 +325,8 @@ def test_any_description_is_a_flow_or_a_config_error(options: Any, gateway: Any,
     except ConfigError:
         return
     assert load_flow(dump_flow(spec)) == spec
+
+
+def test_peers_are_saved_and_read_again() -> None:
+    spec = FlowSpec.from_options(peers={"a": "x:1", "b/shard-0": ["y:2", "z:3"]}).add(name="a")
+    assert load_flow(dump_flow(spec)) == spec

@@ -202,3 +202,10 @@ def test_one_executor_alone_is_valid_too(options: dict[str, Any]) -> None:
         kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
     entrance = made["x-head/service.yml" if options else "x/service.yml"]["spec"]
     assert entrance["ports"][0]["port"] == 9000
+
+
+def test_the_page_says_what_each_object_is_for(tmp_path: Path) -> None:
+    kinds = {each["kind"] for shape in SHAPES for each in manifests(shape, tmp_path).values()}
+    page = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    told = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")}
+    assert kinds == told - {"Object", "---"}

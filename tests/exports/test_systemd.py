@@ -123,7 +123,7 @@ def test_secrets_come_from_a_file_that_is_not_written(tmp_path: Path) -> None:
 def test_keys_are_credentials(tmp_path: Path) -> None:
     text = files(safe, tmp_path)["safe-gateway.service"]
     assert f"LoadCredential=secret.key:{tmp_path}/keys/secret.key" in text
-    assert "--keys %d" in text
+    assert "--keys ${CREDENTIALS_DIRECTORY}" in text
     secret = (tmp_path / "keys" / "secret.key").read_text().rpartition("secret:")[2].strip()
     assert secret not in text
 

@@ -170,8 +170,8 @@ def _command(process: Process, application: Application, wishes: SystemdWishes) 
 
 
 def _own_keys(application: Application) -> str:
-    """%d is where systemd puts what LoadCredential names."""
-    return " --keys %d" if application.keys else ""
+    """Where systemd puts what LoadCredential names."""
+    return " --keys ${CREDENTIALS_DIRECTORY}" if application.keys else ""
 
 
 def _environment(part: Part, application: Application, wishes: SystemdWishes) -> list[str]:

@@ -177,7 +177,7 @@ def test_a_host_and_its_port_are_told_apart(text: str, pair: tuple[str, int | No
 
 
 def test_peers_are_groups_and_addresses_with_ports() -> None:
-    assert PEERS.check({"a": "x:1", "b/shard-0": ["y:2", "z:3"]}) == {"a": ("x:1",), "b/shard-0": ("y:2", "z:3")}
+    assert PEERS.check({"a": "x:1", "b/shard-0": ["y:2", "z:3"]}) == {"a": ["x:1"], "b/shard-0": ["y:2", "z:3"]}
 
 
 @pytest.mark.parametrize(

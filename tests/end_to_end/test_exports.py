@@ -146,10 +146,8 @@ def unit_of(path: Path, credentials: str) -> Unit:
     lines = [line.partition("=") for line in path.read_text().splitlines() if not line.startswith("#")]
     values = {name: value for name, _, value in lines}
     [line] = [value for name, _, value in lines if name == "ExecStart"]
-    words = [
-        word.replace("%%", "%").replace("$$", "$")
-        for word in shlex.split(line.replace("${CREDENTIALS_DIRECTORY}", credentials))
-    ]
+    said = shlex.split(line.replace("${CREDENTIALS_DIRECTORY}", credentials))
+    words = [word.replace("%%", "%").replace("$$", "$") for word in said]
     pairs = [shlex.split(value)[0].partition("=") for name, _, value in lines if name == "Environment"]
     return Unit(words, {name: value for name, _, value in pairs}, values["After"].split())
 

@@ -183,7 +183,7 @@ def _host(value: Any) -> str:
     return value
 
 
-def _peers(value: Any) -> dict[str, tuple[str, ...]]:
+def _peers(value: Any) -> dict[str, list[str]]:
     """Group of replicas -> their addresses, each with a port."""
     checked = {}
     for group, hosts in mapping(value).items():
@@ -191,7 +191,7 @@ def _peers(value: Any) -> dict[str, tuple[str, ...]]:
             told = "names no processes; write encoder, encoder/shard-0, encoder/uses-before or encoder/uses-after"
             raise ConfigError(f"{shown(group)} {told}")
         found = _hosts(hosts)
-        checked[group] = (found,) if isinstance(found, str) else found
+        checked[group] = [found] if isinstance(found, str) else list(found)
         for host in checked[group]:
             if split_host(host)[1] is None:
                 raise ConfigError(f"{group}: {shown(host)} has no port; write host:port")

@@ -311,7 +311,7 @@ class FlowSpec:
         variable="ZFLOW_KEYS",
     )
     insecure: bool = option(FLAG, False, "bind, or connect to, an address other than loopback without keys")
-    peers: dict[str, tuple[str, ...]] = option(
+    peers: dict[str, list[str]] = option(
         PEERS,
         {},
         "of a gateway or head alone: where the processes run that it asks, such as encoder: [HOST:PORT] or "

@@ -16,11 +16,11 @@ class Here(Executor):
 
 def test_a_flow_and_a_deployment_are_written(tmp_path: Path) -> None:
     for made in (Flow().add(uses="docker://me/a:1", name="a"), Deployment(uses="docker://me/a:1", name="a")):
-        made.to_docker_compose_yaml(tmp_path / "docker-compose.yml", network_name="mine")
+        made.to_docker_compose_yaml(tmp_path / "docker-compose.yml", "mine")
         document = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())
         assert document["services"]["a"]["image"] == "me/a:1"
         assert document["networks"]["inside"]["name"] == "mine"
-        made.to_kubernetes_yaml(tmp_path / "k8s", k8s_namespace="search")
+        made.to_kubernetes_yaml(tmp_path / "k8s", "search")
         assert yaml.safe_load((tmp_path / "k8s" / "00-namespace.yml").read_text())["metadata"]["name"] == "search"
         assert made.to_k8s_yaml.__func__ is type(made).to_kubernetes_yaml  # type: ignore[attr-defined]
 

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 FLOORS = [
     ["errors", "version", "terminal"],
     ["documents", "topology"],
-    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "wire", "config"],
+    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "standalone", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "overview", "progress", "response", "banner"],
@@ -36,7 +36,7 @@ FLOORS = [
 # `asyncio=True` is how one gets the asynchronous kind, whose room costs too much to enter before.
 POINTS_BACK = {
     ("zflow.executor", "zflow.flow"),
-    ("zflow.executor", "zflow.exporting"),
+    ("zflow.standalone", "zflow.exporting"),
     ("zflow.client", "zflow.asynchronous"),
     ("zflow.flow", "zflow.asynchronous"),
     ("zflow.deployment", "zflow.asynchronous"),

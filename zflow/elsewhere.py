@@ -13,19 +13,33 @@ class Elsewhere(Developing):
 
     _spec: Any
 
-    def to_docker_compose_yaml(self, output_path: str | Path = "docker-compose.yml", **options: Any) -> None:
+    def to_docker_compose_yaml(
+        self,
+        output_path: str | Path = "docker-compose.yml",
+        network_name: str | None = None,
+        include_gateway: bool = True,
+        **options: Any,
+    ) -> None:
         """Write a file for ``docker compose -f FILE up``. options: of `zflow.exporting.to_docker_compose`, such as
         ``image='me/app:1'``, which holds zflow and the code of the Executors. Raises ConfigError."""
         from zflow.exporting import to_docker_compose  # few need it
 
-        to_docker_compose(self._spec, output_path, **self._where(options))
+        given = {"network_name": network_name, "include_gateway": include_gateway, **options}
+        to_docker_compose(self._spec, output_path, **self._where(given))
 
-    def to_kubernetes_yaml(self, output_base_path: str | Path, **options: Any) -> None:
+    def to_kubernetes_yaml(
+        self,
+        output_base_path: str | Path,
+        k8s_namespace: str | None = None,
+        include_gateway: bool = True,
+        **options: Any,
+    ) -> None:
         """Write a folder for ``kubectl apply -R -f FOLDER``. options: of `zflow.exporting.to_kubernetes`, such as
-        ``image``, ``k8s_namespace``, ``gpus``. Raises ConfigError."""
+        ``image``, ``gpus`` and ``max_replicas``. Raises ConfigError."""
         from zflow.exporting import to_kubernetes  # few need it
 
-        to_kubernetes(self._spec, output_base_path, **self._where(options))
+        given = {"k8s_namespace": k8s_namespace, "include_gateway": include_gateway, **options}
+        to_kubernetes(self._spec, output_base_path, **self._where(given))
 
     to_k8s_yaml = to_kubernetes_yaml
 

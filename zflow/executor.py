@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 from zflow.batching import Table, checked_batching
 from zflow.config import environment
 from zflow.config.places import Place, shown
-from zflow.config.standalone import StandaloneExecutorType as _Standalone
 from zflow.endpoints import DEFAULT, Endpoint, endpoint_problem, endpoints_of, requests
 from zflow.errors import ConfigError, nearest
 from zflow.preloading import check_preload, preload_once
+from zflow.standalone import StandaloneExecutorType, to_docker_compose_yaml, to_kubernetes_yaml
 
 __all__ = ["Endpoint", "Executor", "requests"]
 
@@ -68,7 +68,7 @@ class Executor:
     metas: SimpleNamespace
     runtime_args: SimpleNamespace
     requests: dict[str, Callable[..., Any]]
-    StandaloneExecutorType = _Standalone
+    StandaloneExecutorType = StandaloneExecutorType
     _zflow: _State
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -201,34 +201,8 @@ class Executor:
             **options,
         )
 
-    @staticmethod
-    def to_docker_compose_yaml(
-        uses: Any,
-        output_path: str | Path = "docker-compose.yml",
-        executor_type: _Standalone = _Standalone.EXTERNAL,
-        **options: Any,
-    ) -> None:
-        """Write a file for ``docker compose -f FILE up`` that serves `uses`, such as ``docker://me/encoder:1``.
-
-        options: as of `Flow.to_docker_compose_yaml`, and of the Flow and the Executor. Raises ConfigError.
-        """
-        from zflow.exporting import export_executor, to_docker_compose  # stands above this module
-
-        export_executor(to_docker_compose, output_path, uses, executor_type, options)
-
-    @staticmethod
-    def to_kubernetes_yaml(
-        uses: Any,
-        output_base_path: str | Path,
-        executor_type: _Standalone = _Standalone.EXTERNAL,
-        **options: Any,
-    ) -> None:
-        """Write a folder for ``kubectl apply -R -f FOLDER`` that serves `uses`. The rest is as for Compose."""
-        from zflow.exporting import export_executor, to_kubernetes  # stands above this module
-
-        export_executor(to_kubernetes, output_base_path, uses, executor_type, options)
-
-    to_k8s_yaml = to_kubernetes_yaml
+    to_docker_compose_yaml = staticmethod(to_docker_compose_yaml)
+    to_kubernetes_yaml = to_k8s_yaml = staticmethod(to_kubernetes_yaml)
 
     def save_config(self, path: str | Path) -> None:
         """Write a YAML file that `load_config` makes an equal Executor of: its class's name, the arguments, metas,

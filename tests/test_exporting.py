@@ -151,3 +151,20 @@ def test_units_are_written_with_notes(tmp_path: Path) -> None:
     assert "WorkingDirectory=/opt/app" in text
     with pytest.raises(ConfigError, match="is an image, and programs are wanted"):
         to_systemd(one(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"config": "/etc/x\nExecStartPre=/bin/evil"}, "config: .*a unit cannot name this path"),
+        ({"directory": "/opt/%h"}, "directory: .*a unit cannot name this path"),
+        ({"program": '/opt/"x'}, "program: .*a unit cannot name this path"),
+        ({"first_port": 65_534}, "first_port: 65534: there are no 2 ports from there on"),
+        ({"gpus": {"nobody": 1}}, "gpus: there is no Executor 'nobody'"),
+    ],
+)
+def test_wrong_options_of_systemd_are_refused(options: dict[str, Any], told: str, tmp_path: Path) -> None:
+    spec = FlowSpec.from_options(name="small").add(name="echo", uses="tests.exports.shapes:Echo")
+    with pytest.raises(ConfigError, match=told):
+        to_systemd(spec, tmp_path / "units", **options)
+    assert not (tmp_path / "units").exists()

@@ -42,6 +42,7 @@ _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _QUANTITY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 _A_QUANTITY = "quantity, such as 2, 500m or 1Gi"
 _SIZE = re.compile(r"[0-9]{1,12}(b|k|kb|m|mb|g|gb)?")
+_LAST_PORT = 65_535
 _USER = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 
 
@@ -139,11 +140,14 @@ def to_systemd(
     found = program or shutil.which("zflow") or os.path.join(sys.prefix, "bin", "zflow")
     where = Path(folder or ".").absolute()
     application = _parts(spec, Images("", {}, "", where, native=True), True)
+    processes = sum(part.replicas for part in application.parts)
+    if not 1 <= first_port <= _LAST_PORT - processes:
+        raise ConfigError(f"first_port: {first_port}: there are no {processes} ports from there on")
     wishes = SystemdWishes(
-        program=os.path.abspath(found),
-        folder=os.path.abspath(directory or where),
+        program=_plain_path("program", found),
+        folder=_plain_path("directory", directory or where),
         first_port=first_port,
-        config=config,
+        config=_plain_path("config", config),
         gpus=_numbers("gpus", gpus, application),
     )
     files = units(application, wishes)
@@ -223,6 +227,14 @@ def _text(name: str, given: str | None, pattern: re.Pattern[str], what: str) -> 
     if given and not (isinstance(given, str) and pattern.fullmatch(given)):
         raise ConfigError(f"{name}: {given!r:.80} is no {what}")
     return given or ""
+
+
+def _plain_path(name: str, given: str | Path) -> str:
+    """The whole path. Raises ConfigError for one with characters that mean something where it is written."""
+    path = os.path.abspath(given)
+    if not path.isprintable() or re.search(r"""["'\\$%]""", path):
+        raise ConfigError(f"{name}: {path!r:.200}: a unit cannot name this path; use letters, digits and . _ - /")
+    return path
 
 
 def _checked_user(user: str) -> str:

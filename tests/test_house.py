@@ -20,12 +20,13 @@ TESTS = Path(__file__).parent
 FLOORS = [
     ["errors", "version", "terminal"],
     ["documents", "topology"],
-    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "wire", "config"],
+    ["executor", "endpoints", "batching", "importing", "loading", "preloading", "standalone", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
     ["processes", "client", "asking", "inputs", "posting", "probing", "overview", "progress", "response", "banner"],
-    ["service", "review", "watching", "renewing"],
+    ["service", "review", "watching", "renewing", "exporting"],
     ["developing"],
+    ["elsewhere"],
     ["flow", "deployment"],
     ["asynchronous"],
     ["cli"],
@@ -35,6 +36,7 @@ FLOORS = [
 # `asyncio=True` is how one gets the asynchronous kind, whose room costs too much to enter before.
 POINTS_BACK = {
     ("zflow.executor", "zflow.flow"),
+    ("zflow.standalone", "zflow.exporting"),
     ("zflow.client", "zflow.asynchronous"),
     ("zflow.flow", "zflow.asynchronous"),
     ("zflow.deployment", "zflow.asynchronous"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.config import keys
-from zflow.config.plan import NodePlan
+from zflow.config.plan import NodePlan, ShardingPlan
 from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
@@ -16,6 +16,7 @@ from zflow.drivers.sockets import is_tcp
 from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
 from zflow.roles.batching import Batching, Rule
+from zflow.roles.contract import group_of
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.head_peer import HeadPeer
@@ -81,9 +82,17 @@ def head_role(node: NodePlan, names: Sequence[str] = ()) -> Head | Shards:
         shards,
         polls_all={endpoint: way == ALL for endpoint, way in sharding.polling.items()},
         allow_partial=sharding.allow_partial,
-        before=_head(node, names, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
-        after=_head(node, names, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
+        before=_around(node, names, sharding, sharding.before),
+        after=_around(node, names, sharding, sharding.after),
     )
+
+
+def _around(node: NodePlan, names: Sequence[str], sharding: ShardingPlan, link: str) -> Head | None:
+    """The head of the Executor before or after the shards: of one process of ours, or of those that run elsewhere."""
+    if not link:
+        return None
+    group = group_of(link)
+    return _head(node, names, [way.link for way in sharding.around if group_of(way.link) == group] or [link], group)
 
 
 def _head(node: NodePlan, names: Sequence[str], links: Sequence[str], name: str = "") -> Head:
@@ -143,9 +152,7 @@ def _runs_beside(endpoint: Endpoint | None) -> bool:
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
     """A directory that knows where the external replicas of `nodes` are; the others report themselves."""
-    return Directory(
-        {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
-    )
+    return Directory({way.link: way.address for node in nodes for way in node.ways if way.address is not None})
 
 
 def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> None:
@@ -154,7 +161,7 @@ def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> Non
     Raises ConfigError for keys that cannot be used.
     """
     if identity:
-        known = {replica.link: replica.server_key for node in nodes for replica in node.replicas if replica.server_key}
+        known = {way.link: way.server_key for node in nodes for way in node.ways if way.server_key}
         directory.trust(keys.load(identity), known)
 
 

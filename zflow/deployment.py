@@ -17,9 +17,9 @@ from zflow.config.options import Surface
 from zflow.config.places import Place
 from zflow.config.plan import Plan, WorkerPlan, plan_deployment
 from zflow.config.spec import ExecutorSpec
-from zflow.developing import Developing
 from zflow.drivers.assembly import head_peer_role
 from zflow.drivers.directory import Directory
+from zflow.elsewhere import Elsewhere
 from zflow.errors import ConfigError, nearest
 from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
@@ -28,7 +28,7 @@ from zflow.service import WayIn, with_arguments
 _LATER = ("name", "host", "port_in")  # settled when it opens
 
 
-class Deployment(Developing):
+class Deployment(Elsewhere):
     """One Executor, its replicas and shards, and a head before them at `port`.
 
     Options are those of `Flow.add` (uses, uses_with, replicas, shards, polling, env, workspace, host, port_in...)

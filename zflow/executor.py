@@ -27,6 +27,7 @@ from zflow.endpoints import DEFAULT, Endpoint, endpoint_problem, endpoints_of, r
 from zflow.errors import ConfigError, nearest
 from zflow.preloading import check_preload, preload_once
 from zflow.saving import clean, place, saving
+from zflow.standalone import StandaloneExecutorType, to_docker_compose_yaml, to_kubernetes_yaml
 
 __all__ = ["Endpoint", "Executor", "requests"]
 
@@ -70,6 +71,7 @@ class Executor:
     metas: SimpleNamespace
     runtime_args: SimpleNamespace
     requests: dict[str, Callable[..., Any]]
+    StandaloneExecutorType = StandaloneExecutorType
     _zflow: _State
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -216,6 +218,9 @@ class Executor:
             stop_event=stop_event,
             **options,
         )
+
+    to_docker_compose_yaml = staticmethod(to_docker_compose_yaml)
+    to_kubernetes_yaml = to_k8s_yaml = staticmethod(to_kubernetes_yaml)
 
     def save_config(self, path: str | Path) -> None:
         """Write a YAML file that `load_config` makes an equal Executor of: its class's name, the arguments, metas,

@@ -18,9 +18,9 @@ from zflow.config.keys import load
 from zflow.config.plan import Plan, WorkerPlan, plan_flow, plan_workers
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
-from zflow.developing import Developing
 from zflow.drivers.assembly import gateway_role
 from zflow.drivers.directory import Directory
+from zflow.elsewhere import Elsewhere
 from zflow.errors import ConfigError
 from zflow.executor import Executor
 from zflow.processes.logs import Log
@@ -31,7 +31,7 @@ AnyFlow = TypeVar("AnyFlow", bound="Flow")
 _LATER = ("name", "port", "host", "quiet", "keys", "insecure", "asyncio")  # settled when it opens
 
 
-class Flow(Developing):
+class Flow(Elsewhere):
     """A graph of Executors.
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is

@@ -23,6 +23,7 @@ from zflow.config.definition import (
     checked_definition,
     checked_modules,
     checked_uses,
+    is_container,
     modules_relative_to,
 )
 from zflow.config.places import Place
@@ -178,6 +179,9 @@ def describe(
     base = Folder(Path(folder)) if folder is not None else Folder.current()
     found = checked_uses(uses, base, Place("uses"), context)
     source = None
+    if is_container(found):
+        told = f"uses: {found:.200} is an image, and this version starts no containers itself"
+        raise ConfigError(f"{told}; export it: `zflow export docker-compose`, `zflow export kubernetes`")
     if isinstance(found, str) and os.path.isabs(found):
         source = Path(found)
         found = read_definition(source, context)

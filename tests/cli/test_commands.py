@@ -140,3 +140,26 @@ def test_a_line_that_is_left_out_of_the_list_is_told(tmp_path: Path) -> None:
     result = run("keys", "list", "--keys", str(folder))
     assert result.exit_code == 2
     assert "allowed:1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("head", "--uses", "jtype: Deployment\nwith: {name: x}"), "a head alone starts no processes; say in peers"),
+        (("head", "--uses", "jtype: Deployment\nwith: {peers: {x: 'y:1'}}"), "name: a head alone imports no class"),
+        (("head", "--uses", "nowhere.yml"), "nowhere.yml"),
+        (("head", "--uses", "x.yml", "--shards", "2"), "No such option"),
+        (
+            ("gateway", "--uses", "jtype: Flow\nexecutors: [{name: x}]"),
+            "give x host, port_in and external: true",
+        ),
+        (("gateway", "--uses", "jtype: Flow\nwith: {peers: {y: 'z:1'}}"), "peers: nothing here is called 'y'"),
+        (("flow", "--uses", "jtype: Flow", "--peers", "x=y:1"), "No such option"),
+        (("executor", "--shard-id", "2", "--shards", "2"), "shard_id: there is no shard 2 of 2"),
+        (("executor", "--shard-id", "one"), "one"),
+    ],
+)
+def test_what_cannot_be_served_alone_is_refused(words: tuple[str, ...], told: str) -> None:
+    done = run(*words)
+    assert done.exit_code != 0
+    assert told in done.stderr

@@ -13,6 +13,7 @@ from zflow.config.definition import (
     checked_modules,
     checked_uses,
     importable_address,
+    is_container,
     is_definition,
     is_file,
     modules_relative_to,
@@ -166,3 +167,14 @@ def test_paths_do_not_change_with_the_working_directory(tmp_path: Path, monkeypa
     form = checked_uses("exec.yml", Folder.current(), PLACE)
     monkeypatch.chdir("/")
     assert form == os.path.join(tmp_path, "exec.yml")
+
+
+@pytest.mark.parametrize("uses", ["docker://me/a:1", "jinahub+docker://Name", "jinaai+docker://a/b", "hub+docker://x"])
+def test_an_image_is_told_by_its_scheme(uses: str) -> None:
+    assert is_container(uses)
+    assert checked_uses(f" {uses} ", Folder.current(), PLACE) == uses
+
+
+@pytest.mark.parametrize("uses", ["docker://", "docker:x", "hub://x", "other+docker://x", "a.yml", None, Importable])
+def test_other_things_are_no_images(uses: object) -> None:
+    assert not is_container(uses)

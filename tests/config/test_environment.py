@@ -122,3 +122,9 @@ def test_variables_that_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.foreign("SOME_VARIABLE") == "value"
     monkeypatch.setenv("SOME_VARIABLE", "")
     assert environment.foreign("SOME_VARIABLE") is None
+
+
+def test_what_was_meant_for_this_process_alone_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    assert environment.take("NOTIFY_SOCKET", "WATCHDOG_USEC") == {"NOTIFY_SOCKET": "/run/notify"}
+    assert environment.take("NOTIFY_SOCKET") == {}

@@ -226,3 +226,17 @@ def test_a_secret_is_in_no_repr_and_in_no_pickle() -> None:
     assert SECRET not in repr(identity) + str(identity) + f"{[identity]}"
     with pytest.raises(TypeError, match="stays where it is"):
         pickle.dumps(identity)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file of root's takes root to make")
+def test_root_may_let_the_group_of_a_service_read_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.create(tmp_path / "keys", Identity("p" * 40, "s" * 40))
+    secret = tmp_path / "keys" / keys.SECRET
+    monkeypatch.setattr(os, "geteuid", lambda: 65532)
+    for mode, told in ((0o440, "is no secret key|a key"), (0o444, "others can read it"), (0o460, "others can read it")):
+        secret.chmod(mode)
+        if mode == 0o440:
+            assert keys.load(tmp_path / "keys").public
+            continue
+        with pytest.raises(ConfigError, match=told):
+            keys.load(tmp_path / "keys")

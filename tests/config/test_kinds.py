@@ -11,10 +11,12 @@ from zflow.config.kinds import (
     MILLISECONDS,
     NAME,
     NEEDS,
+    PEERS,
     PORT,
     TEXT,
     VARIABLES,
     Kind,
+    Unfit,
     one_of,
     read_mapping,
     split_host,
@@ -172,3 +174,21 @@ def test_maps_are_key_value_or_json(word: str, value: Any) -> None:
 )
 def test_a_host_and_its_port_are_told_apart(text: str, pair: tuple[str, int | None]) -> None:
     assert split_host(text) == pair
+
+
+def test_peers_are_groups_and_addresses_with_ports() -> None:
+    assert PEERS.check({"a": "x:1", "b/shard-0": ["y:2", "z:3"]}) == {"a": ["x:1"], "b/shard-0": ["y:2", "z:3"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"a/b": "x:1"}, "names no processes; write encoder, encoder/shard-0"),
+        ({"a": "x"}, 'a: "x" has no port; write host:port'),
+        ({"a": []}, "host"),
+        (["a:1"], "a map with names for keys"),
+    ],
+)
+def test_wrong_peers_are_refused(given: object, told: str) -> None:
+    with pytest.raises((ConfigError, Unfit), match=told):
+        PEERS.check(given)

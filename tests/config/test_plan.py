@@ -20,6 +20,7 @@ from zflow.config.plan import (
     plan_deployment,
     plan_flow,
     plan_gateway,
+    plan_head,
     plan_standalone,
     plan_workers,
 )
@@ -333,3 +334,107 @@ def test_a_deployment_may_keep_the_name_that_its_class_had() -> None:
     plan = plan_deployment(DeploymentSpec.from_options(uses=Given), "Before")
     assert [worker.name for worker in plan.workers] == ["Before/rep-0"]
     assert plan_deployment(DeploymentSpec.from_options(uses=Given, name="mine"), "Before").nodes[0].name == "mine"
+
+
+# -- processes that somebody else starts -----------------------------------------------------------------------------
+
+PEERS = {
+    "encoder": "encoder:8080",
+    "indexer/shard-0": "indexer-0:8080",
+    "indexer/shard-1": ["indexer-1:8080", "spare:8080"],
+    "indexer/uses-after": "ranker:8080",
+}
+
+
+def elsewhere(**options: Any) -> FlowSpec:
+    started = flow(insecure=True, peers=PEERS, **options)
+    return started.add(name="encoder", uses="Nobody").add(name="indexer", uses="Nobody", shards=2, uses_after="Nobody")
+
+
+def test_a_gateway_alone_asks_its_peers_and_looks_for_no_class() -> None:
+    first, second = plan_gateway(elsewhere()).nodes
+    assert first.replicas == (ReplicaPlan("encoder/rep-0", "tcp://encoder:8080"),)
+    assert second.replicas == (
+        ReplicaPlan("indexer/shard-0/rep-0", "tcp://indexer-0:8080", 0),
+        ReplicaPlan("indexer/shard-1/rep-0", "tcp://indexer-1:8080", 1),
+        ReplicaPlan("indexer/shard-1/rep-1", "tcp://spare:8080", 1),
+    )
+    after = ReplicaPlan("indexer/uses-after/rep-0", "tcp://ranker:8080")
+    assert second.sharding is not None
+    assert second.sharding.around == (after,)
+    assert second.ways == (*second.replicas, after)
+
+
+def test_a_gateway_alone_names_the_peers_that_it_wants() -> None:
+    with pytest.raises(ConfigError, match="give indexer/shard-0, indexer/shard-1 host, port_in and external"):
+        plan_gateway(flow(peers={"encoder": "127.0.0.1:1"}).add(name="encoder").add(name="indexer", shards=2))
+
+
+def test_a_flow_that_starts_its_processes_has_no_peers() -> None:
+    with pytest.raises(ConfigError, match="use `zflow gateway`"):
+        plan_flow(elsewhere())
+
+
+def test_peers_on_other_hosts_need_keys() -> None:
+    with pytest.raises(ConfigError, match="encoder: encoder:8080 is not on this host"):
+        plan_gateway(flow(peers={"encoder": "encoder:8080"}).add(name="encoder"))
+
+
+def test_peers_have_the_keys_of_their_front(tmp_path: Path) -> None:
+    own = new_identity()
+    keys.create(tmp_path / "keys", own)
+    [node] = plan_gateway(flow(keys=tmp_path / "keys", peers={"a": "a:1"}).add(name="a")).nodes
+    assert node.replicas == (ReplicaPlan("a/rep-0", "tcp://a:1", server_key=own.public),)
+
+
+def alone(**options: Any) -> DeploymentSpec:
+    return DeploymentSpec.from_options(**{"name": "indexer", "insecure": True, **options})
+
+
+def test_a_head_alone_asks_its_peers() -> None:
+    plan = plan_head(alone(replicas=2, port=5, peers={"indexer": "indexer:8080"}))
+    assert (plan.name, plan.bind, plan.identity) == ("indexer/head", "tcp://127.0.0.1:5", "")
+    assert plan.node.replicas == (ReplicaPlan("indexer/rep-0", "tcp://indexer:8080"),)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"shards": 2, "peers": {"indexer/shard-1": "x:1"}}, "say in peers where indexer/shard-0 can be found"),
+        ({"peers": {"encoder": "x:1"}}, "peers: nothing here is called 'encoder'"),
+    ],
+)
+def test_a_head_alone_says_what_it_wants(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        plan_head(alone(**options))
+
+
+def test_a_head_alone_needs_a_name() -> None:
+    with pytest.raises(ConfigError, match="name: a head alone imports no class"):
+        plan_head(DeploymentSpec.from_options(peers={"indexer": "127.0.0.1:1"}))
+
+
+def test_a_deployment_that_starts_its_processes_has_no_peers() -> None:
+    with pytest.raises(ConfigError, match="use `zflow head`"):
+        plan_deployment(alone(peers={"indexer": "x:1"}))
+
+
+def test_one_shard_alone_knows_which_it_is() -> None:
+    plan = plan_standalone(ExecutorSpec.from_options(name="indexer", uses=Given, shards=3), shard_id=2)
+    assert plan.name == "indexer/shard-2/rep-0"
+    assert (plan.runtime_args["shards"], plan.runtime_args["shard_id"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "shard_id", "told"),
+    [
+        ({"shards": 2}, 2, "there is no shard 2 of 2"),
+        ({}, -1, "there is no shard -1 of 1"),
+        ({"shards": 2, "replicas": 2}, 0, "replicas: with shard_id this is one process"),
+        ({"shards": 2, "uses_before": Other}, 0, "uses_before: with shard_id"),
+        ({"shards": 2, "reload": True}, 0, "reload: with shard_id"),
+    ],
+)
+def test_one_shard_alone_is_one_process(options: dict[str, Any], shard_id: int, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        plan_standalone(ExecutorSpec.from_options(uses=Given, **options), shard_id=shard_id)

@@ -170,7 +170,7 @@ def test_variables_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uses: {jtype: os.system}", "executors[1].uses.jtype: expected the bare name"),
         ("uses: {jtype: A, with: {metas: {}}}", "executors[1].uses.with.metas: metas is no argument"),
         ("uses: {with: {}}", "executors[1].uses.jtype: the definition names no class"),
-        ("uses: docker://image", 'executors[1].uses: "docker://image": docker:// is not in this version yet'),
+        ("uses: hub://image", 'executors[1].uses: "hub://image": hub:// is not in this version yet'),
         ("quiet_error: no", 'executors[1].quiet_error: expected true or false, got "no"'),
         ("method: inspect", 'executors[1].method: expected one of add, needs, needs_all, got "inspect"'),
         ("method: needs, needs: first", "executors[1]: a join needs at least two Executors, got 'first'"),
@@ -324,4 +324,9 @@ def test_any_description_is_a_flow_or_a_config_error(options: Any, gateway: Any,
         spec = load_flow({"jtype": "Flow", "with": options, "gateway": gateway, "executors": executors})
     except ConfigError:
         return
+    assert load_flow(dump_flow(spec)) == spec
+
+
+def test_peers_are_saved_and_read_again() -> None:
+    spec = FlowSpec.from_options(peers={"a": "x:1", "b/shard-0": ["y:2", "z:3"]}).add(name="a")
     assert load_flow(dump_flow(spec)) == spec

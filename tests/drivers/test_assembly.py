@@ -83,7 +83,7 @@ def test_a_worker_has_its_name_and_tells_its_endpoints():
     [
         (Endpoints(), False, ["/again"]),
         (Endpoints(), True, ["*"]),
-        (Executor(), False, None),
+        (Executor(), False, ["*"]),  # it runs nothing: documents pass through
         (Executor(), True, ["*"]),
     ],
 )
@@ -225,3 +225,13 @@ def test_a_batched_default_method_batches_every_unknown_endpoint():
     assert asked_of(Default(), "/whatever", 1) == (0, 0.05)
     assert asked_of(Default(), "", 1) == (0, 0.05)
     assert asked_of(Default(), "/alone", 1) == (1, None)
+
+
+def test_what_runs_elsewhere_around_the_shards_is_asked_at_each_of_its_addresses():
+    ways = tuple(ReplicaPlan(f"x/uses-after/rep-{n}", f"tcp://10.0.0.{n}:5") for n in (1, 2))
+    assert SHARDED.sharding is not None
+    node = SHARDED._replace(sharding=SHARDED.sharding._replace(around=ways))
+    assert {way.link for way in ways} <= set(head_role(node).ways_out())
+    assert "x/uses-after/rep-0" not in head_role(node).ways_out()
+    assert "x/uses-after/rep-0" in head_role(SHARDED).ways_out()
+    assert external_addresses([node]).all() == {way.link: way.address for way in ways}

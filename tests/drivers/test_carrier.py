@@ -28,7 +28,7 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.errors import PortInUse, ProtocolError, RemoteError
 from zflow.response import error_of
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Steps
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, MAX_FRAME, MAX_FRAMES, part
 from zflow.wire.header import NOT_STARTED, VERSION, Kind, Message, decode, encode
@@ -199,6 +199,18 @@ def test_before_anything_is_sent_the_carrier_acts_on_what_has_changed(carry):
     directory.set_replicas("a", ["a/rep-0"])
     caller.deliver(APPLICATION, Message(Kind.REQUEST, CALL))
     assert [told[0] for told in here.told] == ["replicas", "received"]
+
+
+def test_one_that_is_given_up_is_told_to_the_role_once_and_to_who_begins_later(carry):
+    directory = Directory()
+    here, caller = carry(directory)
+    directory.give_up("peer", "it failed")
+    caller.look_up()
+    directory.give_up("another", "it failed, too")
+    caller.look_up()
+    later, _ = carry(directory)
+    assert [told for role in (here, later) for told in role.named("lost")] == [("lost", "peer", "it failed")] * 2
+    assert all(isinstance(told[2], GivenUp) for told in here.told + later.told)
 
 
 def test_a_lost_connection_is_told_to_whoever_asked_for_it(carry):

@@ -110,3 +110,13 @@ def test_replicas_that_are_forgotten_are_the_planned_ones_again():
     version = directory.version
     directory.forget_replicas("a")
     assert (heard, directory.version) == ([{}], version)
+
+
+def test_who_is_given_up_has_no_address_until_it_is_set_again():
+    directory = Directory({"a/rep-0": "ipc:///0"})
+    heard = []
+    directory.on_change(lambda: heard.append(directory.given_up()))
+    directory.give_up("a/rep-0", "it failed")
+    assert (directory.get("a/rep-0"), directory.version) == (None, 1)
+    directory.set("a/rep-0", "ipc:///1")
+    assert heard == [{"a/rep-0": "it failed"}, {}]

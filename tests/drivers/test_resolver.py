@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.processes import wait_for
-from zflow.config.plan import NodePlan, ReplicaPlan
+from zflow.config.plan import NodePlan, ReplicaPlan, ShardingPlan
 from zflow.drivers.directory import Directory
 from zflow.drivers.resolver import Resolver, addresses_of
 from zflow.drivers.sockets import new_identity
@@ -191,3 +191,17 @@ def test_a_way_is_not_given_again_when_a_node_has_another_name():
     wait_for(lambda: looking.directory.replicas(), "the new name to be looked up")
     looking.resolver.close()
     assert looking.directory.replicas() == {"far": ("far/rep-0.3", "far/rep-0.4")}
+
+
+def test_each_shard_behind_a_name_is_a_group_and_what_is_around_them_too():
+    shards = tuple(ReplicaPlan(f"far/shard-{n}/rep-0", f"tcp://shard-{n}:5000", n) for n in (0, 1))
+    before = ReplicaPlan("far/uses-before/rep-0", "tcp://before:5000")
+    sharding = ShardingPlan(2, {"*": "ALL"}, before=before.link, around=(before,))
+    told = NodePlan("far", shards, sharding=sharding)
+    directory = Directory({way.link: str(way.address) for way in told.ways})
+    names = Names(**{"shard-0": BOTH, "shard-1": THERE, "before": BOTH})
+    Resolver(directory, [told], lookup=names).look_up()
+    assert {group: len(links) for group, links in directory.replicas().items()} == {
+        "far/shard-0": 2,
+        "far/uses-before": 2,
+    }

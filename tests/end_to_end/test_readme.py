@@ -83,6 +83,13 @@ def test_the_commands_for_those_who_write(folder: Path, start, zflow_command, ru
         assert expected in run(command)
 
 
+def test_the_commands_for_other_machines(folder: Path, run) -> None:
+    (folder / "flow.yml").write_text("jtype: Flow\nexecutors:\n- {uses: my-exec.yml, name: mine}\n")
+    for command in commands_of("On other machines"):
+        run(command)
+    assert all((folder / made).exists() for made in ("docker-compose.yml", "k8s/NOTES.txt", "units/NOTES.txt"))
+
+
 def test_the_commands_for_scaling(folder: Path, start, zflow_command, run, port) -> None:
     section = "Replicas, shards, and more of them while it serves"
     serve, *others = commands_of(section, **{"12345": str(port)})

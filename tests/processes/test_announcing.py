@@ -42,6 +42,14 @@ def test_an_address_is_told_here_and_to_the_gateway(room):
     assert room.said == [{"address": ["b/rep-0", "ipc:///b"]}, {"address": ["a/rep-0", None]}]
 
 
+def test_why_one_was_given_up_is_told_in_one_line(room):
+    room.announcer.given_up("a/rep-0", "it ended\nTraceback of many lines")
+    why = "it has failed too often, and is given up for now: it ended"
+    assert room.directory.given_up() == {"a/rep-0": why}
+    assert room.directory.get("a/rep-0") is None
+    assert room.said == [{"given up": ["a/rep-0", why]}]
+
+
 def test_one_that_was_left_out_may_end_when_the_gateway_has_seen_it(room):
     room.change("first")
     assert room.directory.replicas() == {"a": ("a/rep-1",)}

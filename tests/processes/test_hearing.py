@@ -55,6 +55,15 @@ def test_addresses_come_and_go(room):
     assert directory.all() == {} and mouth.said == []
 
 
+def test_one_that_is_given_up_is_gone_until_it_has_an_address_again(room):
+    hearing, directory, mouth, _ = room
+    hearing.hear({"address": ["a/rep-0", "ipc:///0"]})
+    hearing.hear({"given up": ["a/rep-0", "it failed"]})
+    assert (directory.all(), directory.given_up(), mouth.said) == ({}, {"a/rep-0": "it failed"}, [])
+    hearing.hear({"address": ["a/rep-0", "ipc:///1"]})
+    assert directory.given_up() == {}
+
+
 def test_a_change_of_replicas_is_confirmed_once_the_loop_has_acted_on_it(room):
     hearing, directory, mouth, loop = room
     hearing.hear({"replicas": ["a", ["a/rep-1"], {"a/rep-1": "ipc:///1"}], "number": 3})

@@ -53,6 +53,22 @@ def test_hello_is_answered_with_ready_and_the_credit():
     ]
 
 
+def test_what_may_run_again_is_told_again_to_those_who_have_greeted_when_it_changes():
+    friendly = greeted(door())
+    [(link, ready)] = friendly.announce_again(["/a"])
+    assert link == FRIEND
+    assert (ready.kind, ready.extra["idempotent"], ready.extra["credit"]) == (Kind.READY, ["/a"], 4)
+    assert friendly.announce_again(["/a"]) == []
+    [(_, ready)] = friendly.announce_again([])
+    assert "idempotent" not in ready.extra
+
+
+def test_a_leaving_peer_opens_no_connection_again():
+    friendly = greeted(door())
+    friendly.drain(0.0)
+    assert friendly.announce_again(["/a"]) == []
+
+
 def test_a_request_of_a_friend_is_for_the_role_behind():
     friendly = greeted(door())
     assert friendly.receive(FRIEND, Message(Kind.REQUEST, CALL), 0.0) is None

@@ -23,9 +23,10 @@ from zflow.errors import (
 from zflow.roles import backlog
 from zflow.roles.backlog import Room
 from zflow.roles.call import RETRIES
-from zflow.roles.contract import APPLICATION, Refusal, Steps, failure
+from zflow.roles.contract import APPLICATION, GivenUp, Refusal, Steps, failure
 from zflow.roles.ejection import FAILURES, PAUSE
 from zflow.roles.head import PATIENCE, Head
+from zflow.roles.isolation import TOGETHER
 from zflow.roles.retry_budget import STORE
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, MAX_PARTS, part
@@ -76,6 +77,11 @@ def make_ready(head: Head, link: str, now: float, credit: int = 2) -> Steps:
     [(to, hello)] = head.opened(link, now)
     assert (to, hello.kind) == (link, Kind.HELLO)
     return head.receive(link, Message(Kind.READY, extra={"boot": bytes(16), "credit": credit}), now)
+
+
+def lose(head: Head, link: str, now: float) -> Steps:
+    """The replica is lost, and the moments pass in which others may be lost by the same cause."""
+    return [*head.lost(link, "gone", now), *head.expire(now + TOGETHER)]
 
 
 def sent(steps: Steps) -> list[tuple[object, int]]:
@@ -359,7 +365,8 @@ def test_an_ejected_replica_serves_when_the_last_other_one_is_gone():
     head = head_of()
     let_fail(head, R0, 0.0)
     head.receive(UP, request(1, flags=IDEMPOTENT), 1.0)
-    assert sent(head.lost(R1, "the connection broke", 1.0)) == [(R0, 1)]
+    assert sent(head.lost(R1, "the connection broke", 1.0)) == []
+    assert sent(head.expire(1.0 + TOGETHER)) == [(R0, 1)]
 
 
 def test_a_single_replica_is_never_ejected():
@@ -507,11 +514,18 @@ def test_what_a_lost_replica_had_may_have_run():
     assert leftovers(head) == []
 
 
+def test_whether_it_may_run_again_is_known_when_it_is_lost_although_it_was_not_when_it_was_sent():
+    head = head_of()
+    head.receive(UP, request(1), 0.0)
+    head.receive(R0, Message(Kind.READY, extra={"boot": bytes(16), "credit": 2, "idempotent": ["*"]}), 0.5)
+    assert sent(lose(head, R0, 1.0)) == [(R1, 1)]
+
+
 @pytest.mark.parametrize("by_node", [True, False])
 def test_an_idempotent_request_is_sent_elsewhere_and_has_one_outcome(by_node):
     head = head_of(idempotent=by_node)
     head.receive(UP, request(1, flags=0 if by_node else IDEMPOTENT), 0.0)
-    assert sent(head.lost(R0, "gone", 1.0)) == [(R1, 1)]
+    assert sent(lose(head, R0, 1.0)) == [(R1, 1)]
     make_ready(head, R0, 2.0)
     assert head.receive(R0, reply(1), 2.0) == []  # as if the old one had answered after all
     assert head.receive(R1, reply(1), 3.0) == [(UP, reply(1))]
@@ -523,7 +537,7 @@ def test_an_idempotent_request_is_sent_again_at_most_as_often_as_asked(retries):
     head = head_of(R0, idempotent=True, retries=retries)
     attempts = len(sent(head.receive(UP, request(1), 0.0)))
     for second in range(1, 20):
-        steps = head.lost(R0, "gone", float(second))
+        steps = lose(head, R0, float(second))
         if any(link == UP for link, _ in steps):
             break
         attempts += len(sent(make_ready(head, R0, float(second))))
@@ -534,8 +548,8 @@ def test_an_idempotent_request_is_sent_again_at_most_as_often_as_asked(retries):
 def test_by_default_an_idempotent_request_is_sent_three_times():
     head = head_of(R0, R1, "a/rep-2", "a/rep-3", idempotent=True)
     assert sent(head.receive(UP, request(1), 0.0)) == [(R0, 1)]
-    assert sent(head.lost(R0, "gone", 1.0)) == [(R1, 1)]
-    assert head.lost(R1, "gone", 1.0) == []  # two have been lost with it: did they die of it?
+    assert sent(lose(head, R0, 1.0)) == [(R1, 1)]
+    assert lose(head, R1, 1.0) == []  # two have been lost with it: did they die of it?
     for link in (R0, R1):
         assert make_ready(head, link, 1.0) == []  # the very same ones are back
     [(third, _)] = sent(head.expire(1.1))
@@ -546,7 +560,7 @@ def test_what_a_lost_replica_had_comes_before_what_waited_and_in_its_old_order()
     head = head_of(R0, idempotent=True)
     for number in (1, 2, 3):
         head.receive(UP, request(number), 0.0)
-    head.lost(R0, "gone", 1.0)
+    lose(head, R0, 1.0)
     assert sent(make_ready(head, R0, 2.0, credit=3)) == [(R0, 1)]  # alone, and so is the next
     assert sent(head.receive(R0, reply(1), 2.0)) == [(R0, 2)]
     assert sent(head.receive(R0, reply(2), 2.0)) == [(R0, 3)]
@@ -556,7 +570,7 @@ def test_a_refusal_after_a_loss_does_not_claim_that_nothing_ran():
     """1. r0 has the call and is lost: it may have run. 2. r1 and then r0 refuse it, certainly unstarted there."""
     head = head_of(idempotent=True)
     head.receive(UP, request(1), 0.0)
-    assert sent(head.lost(R0, "gone", 1.0)) == [(R1, 1)]
+    assert sent(lose(head, R0, 1.0)) == [(R1, 1)]
     make_ready(head, R0, 1.0)
     assert sent(head.receive(R1, refused(1), 1.0)) == [(R0, 1)]
     assert is_failure(told(head.receive(R0, refused(1), 1.0)), Unavailable, MAYBE_EXECUTED)
@@ -637,7 +651,7 @@ def test_what_a_draining_replica_loses_in_the_end_waits_as_long_as_a_new_request
     head = head_of(R0, credit=1, idempotent=True)
     head.receive(UP, request(1), 0.0)
     head.receive(R0, Message(Kind.DRAIN), 100.0)
-    head.lost(R0, "gone", 102.0)
+    lose(head, R0, 102.0)
     assert head.next_deadline() == 102.0 + PATIENCE
     assert is_failure(told(head.expire(102.0 + PATIENCE)), Unavailable, MAYBE_EXECUTED)
 
@@ -1062,6 +1076,27 @@ def test_one_that_refuses_does_not_matter_while_another_serves():
     assert sent(head.receive(UP, request(1), 0.1)) == [(R1, 1)]
 
 
+def test_when_all_are_given_up_who_waits_and_who_comes_hear_why_at_once():
+    head = head_of(R0, R1, ready=False)
+    head.receive(UP, request(1), 0.0)
+    assert head.lost(R0, GivenUp("it failed: no model"), 0.1) == []
+    outcome = told(head.lost(R1, GivenUp("it failed, too"), 0.2))
+    assert is_failure(outcome, Unavailable, NOT_STARTED)
+    assert details_of(outcome)["message"] == "a: it failed: no model; it failed, too"
+    assert is_failure(told(head.receive(UP, request(2), 0.3)), Unavailable, NOT_STARTED)
+    assert leftovers(head) == []
+    make_ready(head, R1, 0.4)
+    assert sent(head.receive(UP, request(3), 0.5)) == [(R1, 3)]
+
+
+def test_other_replicas_end_the_time_of_those_that_were_given_up():
+    head = head_of(R0, ready=False)
+    head.lost(R0, GivenUp("it failed"), 0.1)
+    head.replicas("a", ["a/rep-7"], 0.2)
+    assert head.receive(UP, request(1), 0.3) == []
+    assert sent(make_ready(head, "a/rep-7", 0.4)) == [("a/rep-7", 1)]
+
+
 def test_one_that_may_come_back_is_waited_for():
     head = head_of(R0, R1, ready=False)
     head.lost(R0, "nobody listens there", 0.0)
@@ -1076,7 +1111,8 @@ def test_what_may_have_run_elsewhere_before_is_told_when_it_is_refused():
     head = head_of(R0, R1, idempotent=True)
     head.receive(UP, request(1), 0.0)
     head.lost(R0, Refusal("no"), 0.1)
-    outcome = told(head.lost(R1, Refusal("no"), 0.1))
+    head.lost(R1, Refusal("no"), 0.1)
+    outcome = told(head.expire(0.1 + TOGETHER))
     assert is_failure(outcome, AuthError, MAYBE_EXECUTED)
 
 

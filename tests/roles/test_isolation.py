@@ -7,12 +7,12 @@ from tests.support.executors import details_of
 from zflow.errors import PoisonRequest
 from zflow.roles.contract import Steps
 from zflow.roles.head import PATIENCE, Head
-from zflow.roles.isolation import MOST_SUSPECTS
+from zflow.roles.isolation import MOST_SUSPECTS, TOGETHER
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, Kind, Message
 
 UP = "gateway"
 R0, R1, R2 = "a/rep-0", "a/rep-1", "a/rep-2"
-ANSWER_AT = 0.06  # seconds after which it is looked again whether a replica has died
+ANSWER_AT = TOGETHER + 0.06  # seconds after which it is looked again whether a replica has died
 
 
 def call(number: int) -> bytes:
@@ -36,9 +36,13 @@ class Replicas:
 
     def dies(self, link: str, now: float = 0.0) -> list[tuple[object, int]]:
         self._boots[link] += 1
-        return sent(self.head.lost(link, "the connection broke", now))
+        return self.breaks(link, now)
 
     def breaks(self, link: str, now: float = 0.0) -> list[tuple[object, int]]:
+        """What is sent in that moment, and after those in which others may be lost by the same cause."""
+        return self.is_lost(link, now) + sent(self.head.expire(now + TOGETHER))
+
+    def is_lost(self, link: str, now: float = 0.0) -> list[tuple[object, int]]:
         return sent(self.head.lost(link, "the connection broke", now))
 
     def asks(self, number: int, now: float = 0.0) -> list[tuple[object, int]]:
@@ -82,8 +86,7 @@ def test_what_kills_twice_is_found_and_those_beside_it_are_answered():
     replicas.comes_back(R0, 1.1)
     assert replicas.dies(R1, 1.2) == [(R0, with_it[0])]
     replicas.comes_back(R1, 1.3)
-    assert replicas.answers(R0, with_it[0], 1.3) == []
-    [(to, outcome)] = replicas.head.expire(1.3 + ANSWER_AT)
+    *_, (to, outcome) = replicas.head.receive(R0, Message(Kind.REPLY, call(with_it[0])), 1.3)
     assert (to, outcome.kind, outcome.flags, outcome.extra["code"]) == (UP, Kind.FAILURE, MAYBE_EXECUTED, 10)
     assert details_of(outcome)["message"] == "a: a/rep-0 and a/rep-1 died while they had it; it is not sent to a third"
     assert replicas.asks(9, 2.0) != []
@@ -157,6 +160,20 @@ def test_the_replica_that_is_kept_free_may_be_lost_too():
         replicas.asks(number)
     assert replicas.dies(R0) == []  # 1 and 4, for which R1 is kept free, that has 2
     replicas.comes_back(R0)
-    assert replicas.dies(R1) == [(R0, 2)]
-    assert replicas.answers(R0, 2) == []  # 1 was lost with R0, so that R2 is kept free for it now
-    assert replicas.answers(R2, 3) == [(R2, 1)]
+    assert replicas.dies(R1) == []  # now it is R2, that has 3: 1 and 4 have to avoid R0
+    assert replicas.answers(R2, 3) == [(R0, 2)]
+    assert replicas.answers(R0, 2) == [(R2, 1)]
+
+
+def test_what_all_replicas_died_of_at_once_was_no_request():
+    replicas = Replicas(R0, R1)
+    for number in (1, 2, 3, 4):
+        replicas.asks(number)
+    for link in (R0, R1):
+        replicas._boots[link] += 1
+        assert replicas.is_lost(link, 1.0) == []
+    assert sent(replicas.head.expire(1.0 + TOGETHER)) == []
+    done = [*replicas.comes_back(R0, 1.2), *replicas.comes_back(R1, 1.2)]
+    for link, number in done:
+        done += replicas.answers(str(link), number, 1.3)
+    assert sorted(number for _, number in done) == [1, 2, 3, 4]

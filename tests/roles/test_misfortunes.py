@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.support.clock import Ids
+from zflow.roles.call import Call
 from zflow.roles.liveness import Neighbour
 from zflow.roles.misfortunes import full, late, lost, too_large
+from zflow.wire.header import Kind, Message
 
 
 def neighbour() -> Neighbour:
@@ -33,8 +35,12 @@ def test_lost_says_whose_and_that_it_may_have_run():
 
 
 def test_late_says_where_the_time_went():
-    assert "while a/rep-0 worked on it" in str(late("a", "a", neighbour(), [], maybe_executed=True))
-    assert "waited for a free replica" in str(late("a", "a", None, [], maybe_executed=False))
-    assert "before it was reached (a/rep-0: the connection broke)" in str(
-        late("a", "a", None, [neighbour()], maybe_executed=False)
-    )
+    call = Call("caller", Message(Kind.REQUEST, bytes(16), "/"), None, 0.0)
+    waited = late("a", "a", call, [])
+    assert "waited for a free replica" in str(waited) and not waited.maybe_executed
+    assert "before it was reached (a/rep-0: the connection broke)" in str(late("a", "a", call, [neighbour()]))
+    call.neighbour = neighbour()
+    worked = late("a", "a", call, [])
+    assert "while a/rep-0 worked on it" in str(worked) and worked.maybe_executed
+    call.neighbour, call.may_have_run = None, True
+    assert late("a", "a", call, []).maybe_executed

@@ -16,6 +16,7 @@ import click
 
 from zflow.cli.check import check
 from zflow.cli.client import client
+from zflow.cli.exporting import export
 from zflow.cli.groups import Commands
 from zflow.cli.looking import status, top
 from zflow.cli.plot import plot
@@ -80,7 +81,13 @@ def main() -> None:
     "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
 )
 @click.option("--insecure", is_flag=True, help="bind an address other than loopback without keys")
-def executor(keys: str | None, insecure: bool, **words: Any) -> None:
+@click.option(
+    "--shard-id",
+    type=int,
+    metavar="N",
+    help="of --shards: serve this one, in one process, and leave the head to others",
+)
+def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
     With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
@@ -88,7 +95,7 @@ def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     """
     place, given = Place("command line"), _given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
-    if not spec.is_one_process or spec.reload or spec.restart:
+    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart):
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
 
@@ -97,7 +104,7 @@ def executor(keys: str | None, insecure: bool, **words: Any) -> None:
     from zflow.processes.logs import Log
 
     around = FlowSpec.from_options(place, Surface.CLI, keys=keys, insecure=insecure)
-    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys)
+    plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys, shard_id=shard_id)
     log = Log(plan.name, quiet_error=spec.quiet_error)
     if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
@@ -122,15 +129,26 @@ def deployment(**words: Any) -> None:
     from zflow.deployment import Deployment
 
     read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **given)  # noqa: E731
-    with Deployment._of(Path(uses), read) as opened:
-        opened.block()
+    _run(Deployment._of(Path(uses), read))
 
 
 def _serve(spec: DeploymentSpec) -> None:
     from zflow.deployment import Deployment
 
-    with Deployment(spec) as opened:
+    _run(Deployment(spec))
+
+
+def _run(service: Any) -> None:
+    """Open a Flow or Deployment, and serve until Ctrl-C or SIGTERM. Systemd hears of it, see notifying.py."""
+    from zflow.drivers.notifying import Notifier
+
+    notifier = Notifier.of_environment()
+    with service as opened:
+        notifier.ready(f"serving at port {opened.port}")
+        notifier.watch(lambda beat: beat())  # its processes are watched by itself
         opened.block()
+        notifier.close()
+        notifier.stopping()
 
 
 @main.command(epilog="Example: zflow flow --uses flow.yml --port 12345")
@@ -140,15 +158,14 @@ def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
     from zflow.flow import Flow
 
-    with Flow._of(Path(uses), lambda: _flow_spec(uses, words)) as opened:
-        opened.block()
+    _run(Flow._of(Path(uses), lambda: _flow_spec(uses, words)))
 
 
 @main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
-@click.option("--uses", required=True, metavar="FILE", help="YAML file of a Flow whose Executors are all external")
+@click.option("--uses", required=True, metavar="FILE|YAML", help="a Flow whose Executors are external or in its peers")
 @spec_options(FlowSpec, leave_out=("reload", "restart"))
 def gateway(uses: str, **words: Any) -> None:
-    """Serve only the gateway of a Flow, in the foreground; every Executor of it must be external."""
+    """Serve only the gateway of a Flow, in the foreground; what it asks must run already, where the Flow says."""
     from zflow.config.plan import plan_gateway
     from zflow.processes.entry import serve_gateway
     from zflow.processes.logs import Log
@@ -158,6 +175,26 @@ def gateway(uses: str, **words: Any) -> None:
     if spec.insecure and not spec.keys:
         log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
     sys.exit(serve_gateway(plan_gateway(spec), log=log))
+
+
+@main.command(epilog="Example: zflow head --uses deployment.yml --port 12345, with peers in deployment.yml")
+@click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
+@click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
+@spec_options(FlowSpec, only=OF_THE_FRONT)
+def head(uses: str, **words: Any) -> None:
+    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its peers say."""
+    from zflow.config.plan import plan_head
+    from zflow.processes.entry import serve_head
+    from zflow.processes.logs import Log
+
+    place, given = Place("command line"), _given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
+    given |= {"host": words["host"]} if words["host"] else {}
+    spec = load_deployment(_source(uses)).override(place, Surface.CLI, **given)
+    plan = plan_head(spec)
+    log = Log(plan.name, quiet=spec.front.quiet, quiet_error=plan.quiet_error)
+    if spec.front.insecure and not spec.front.keys:
+        log.warning("--insecure: whoever reaches %s may call it", plan.bind)
+    sys.exit(serve_head(plan, log=log))
 
 
 @main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
@@ -287,7 +324,14 @@ def list_keys(folder: str) -> None:
 def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:
     from zflow.config.yaml_file import load_flow
 
-    return load_flow(Path(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+    return load_flow(_source(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+
+
+def _source(uses: str) -> Path | str:
+    """A file, or the YAML itself: who starts us elsewhere may have no file to give."""
+    from zflow.config.definition import is_definition
+
+    return uses if is_definition(uses) else Path(uses)
 
 
 def _shown(status: dict[str, Any], where: str) -> str:
@@ -295,5 +339,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot):
+for _command in (check, client, status, top, plot, export):
     main.add_command(_command)

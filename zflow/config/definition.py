@@ -1,5 +1,5 @@
 """What `uses` may be, brought into one form: None, a class, a bare class name, ``package.module:Class``, the absolute
-path of a YAML file, or a definition.
+path of a YAML file, an image (``docker://image:tag``), or a definition.
 
 A definition is a dict with jtype, with, metas, requests, dynamic_batching, py_modules and workspace. Its paths become
 absolute here, as soon as the description is read, so that neither a later change of directory nor saving it elsewhere
@@ -30,6 +30,7 @@ KEYS = ("jtype", "with", "metas", "requests", "dynamic_batching", "py_modules", 
 _OWN_KEYS = ("metas", "requests", "runtime_args", "dynamic_batching")  # what `with` must not give to __init__
 _SUFFIXES = (".yml", ".yaml", ".jaml", ".json")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_CONTAINER = re.compile(r"((hub|jinahub|jinaai)\+)?docker://(?=.)")
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -69,6 +70,8 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     text = uses.strip()
     if text in ("Executor", "BaseExecutor"):
         return None
+    if is_container(text):
+        return text
     if scheme := _SCHEME.match(text):
         raise place.fault(
             f"{shown(text)}: {scheme[1]}:// is not in this version yet; use a class, its name or a YAML file"
@@ -85,6 +88,11 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     if is_dotted(text):
         return "{}:{}".format(*text.rsplit(".", 1))
     raise place.fault(f"{shown(text)} is no class name, no 'module:Class', no .yml file and no YAML with a jtype")
+
+
+def is_container(uses: object) -> bool:
+    """Whether `uses` names an image: ``docker://image:tag``, or ``hub+docker://name`` of a registry."""
+    return isinstance(uses, str) and _CONTAINER.match(uses) is not None
 
 
 def is_definition(text: str) -> bool:

@@ -16,6 +16,7 @@ from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError, nearest
 
 VARIABLES: dict[str, str] = {
+    "ZFLOW_HUB": "registry in which images named by hub+docker:// are, where they name none",
     "ZFLOW_KEYS": "folder of our keys, as `zflow keygen` makes it, where nobody names another",
     "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
     "ZFLOW_START_METHOD": "start_method of Flows and Executors that give none: warm or spawn",
@@ -104,3 +105,8 @@ def with_changes(changes: Mapping[str, str]) -> dict[str, str]:
 def foreign(name: str) -> str | None:
     """A variable that is not ours, such as CUDA_VISIBLE_DEVICES, or None where it is unset or empty."""
     return os.environ.get(name) or None
+
+
+def take(*names: str) -> dict[str, str]:
+    """Those of these variables that are set. They are gone afterwards: they were meant for this process alone."""
+    return {name: os.environ.pop(name) for name in names if name in os.environ}

@@ -194,13 +194,18 @@ def _checked_line(words: Sequence[str]) -> tuple[Entry, str]:
 
 
 def _read(path: Path, *, forbidden: int, remedy: str) -> str:
-    """The text of a file that others must not have had their hands on. forbidden: bits that its mode must not have."""
+    """The text of a file that others must not have had their hands on. forbidden: bits that its mode must not have.
+
+    root may let the group of a service read its file, who is not root itself: so are secrets mounted in containers.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold us up
         with open(descriptor, encoding="utf-8") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
                 raise ConfigError(f"{path} is no regular file")
+            if about.st_uid == 0 != os.geteuid():
+                forbidden &= ~0o040
             if about.st_mode & forbidden:
                 others = "read" if forbidden & 0o044 else "write"
                 raise ConfigError(f"{path}: others can {others} it (mode {about.st_mode & 0o777:o}); {remedy}")

@@ -22,6 +22,7 @@ FOR_EVER = -1
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(/shard-[0-9]{1,3}|/uses-before|/uses-after)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -182,6 +183,21 @@ def _host(value: Any) -> str:
     return value
 
 
+def _peers(value: Any) -> dict[str, list[str]]:
+    """Group of replicas -> their addresses, each with a port."""
+    checked = {}
+    for group, hosts in mapping(value).items():
+        if not _GROUP.fullmatch(group):
+            told = "names no processes; write encoder, encoder/shard-0, encoder/uses-before or encoder/uses-after"
+            raise ConfigError(f"{shown(group)} {told}")
+        found = _hosts(hosts)
+        checked[group] = [found] if isinstance(found, str) else list(found)
+        for host in checked[group]:
+            if split_host(host)[1] is None:
+                raise ConfigError(f"{group}: {shown(host)} has no port; write host:port")
+    return checked
+
+
 def split_host(text: str) -> tuple[str, int | None]:
     """The host and the port in ``host:port``, ``[::1]:port`` or a bare ``host``; port 0 for a wrong one."""
     if _is_ipv6(text):
@@ -229,4 +245,5 @@ VARIABLES = Kind("NAME=VALUE", _variables, read_mapping, many=True)
 NAME = Kind("NAME", _name, str)
 NEEDS = Kind("NAME", _needs, _read_list, many=True)
 HOSTS = Kind("HOST", _hosts, _read_list, many=True)
+PEERS = Kind("NAME=HOST:PORT", _peers, read_mapping, many=True)
 HOST = Kind("HOST", _bare_host, str)

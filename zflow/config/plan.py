@@ -13,6 +13,7 @@ from zflow.config import keys as key_files
 from zflow.config.cores import Cpus
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.kinds import FOR_EVER, is_loopback, split_host
+from zflow.config.peers import group_of_shard, groups_around, missing_peers, refuse_peers
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
@@ -41,13 +42,15 @@ class ReplicaPlan(NamedTuple):
 
 class ShardingPlan(NamedTuple):
     """How a node's shards are asked. polling: endpoint -> ANY or ALL, ``*`` for the others. before, after: the links
-    of the Executors around the shards, empty where there is none."""
+    of the Executors around the shards, empty where there is none. around: the ways to these where they run elsewhere.
+    """
 
     shards: int
     polling: Mapping[str, str]
     allow_partial: bool = False
     before: str = ""
     after: str = ""
+    around: tuple[ReplicaPlan, ...] = ()
 
 
 class NodePlan(NamedTuple):
@@ -62,6 +65,11 @@ class NodePlan(NamedTuple):
     idempotent: bool = False
     sharding: ShardingPlan | None = None
     queue_bytes: int | None = None
+
+    @property
+    def ways(self) -> tuple[ReplicaPlan, ...]:
+        """Those to its replicas, and to what runs elsewhere around its shards."""
+        return (*self.replicas, *(self.sharding.around if self.sharding is not None else ()))
 
 
 class WorkerPlan(NamedTuple):
@@ -119,6 +127,7 @@ class HeadPlan(NamedTuple):
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
+    identity: str = ""
 
 
 class Plan(NamedTuple):
@@ -134,6 +143,7 @@ class Plan(NamedTuple):
 
 def plan_flow(spec: FlowSpec) -> Plan:
     """The plan of a Flow. Raises ConfigError for what cannot be run, TopologyError for a graph that cannot be."""
+    refuse_peers(spec, "gateway")
     local = [executor for executor in spec.executors if not executor.external]
     gateway = _gateway(spec)
     workers = [worker for executor in local for worker in plan_workers(spec, executor.name)]
@@ -148,26 +158,37 @@ def plan_workers(spec: FlowSpec, name: str) -> tuple[WorkerPlan, ...]:
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
     """The gateway of a Flow, alone: every Executor must run somewhere already. Raises ConfigError naming the others."""
-    local = [executor.name for executor in spec.executors if not executor.external]
-    if local:
+    missing = missing_peers(spec, [executor for executor in spec.executors if not executor.external])
+    if missing:
         raise ConfigError(
-            f"a gateway alone starts no Executors; give {', '.join(local)} host, port_in and external: true, "
-            "or start the whole Flow with `zflow flow`"
+            f"a gateway alone starts no Executors; give {', '.join(missing)} host, port_in and external: true, or say "
+            "in peers where they run; or start the whole Flow with `zflow flow`"
         )
     return _gateway(spec)
 
 
-def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False, keys: str = "") -> WorkerPlan:
+def plan_head(deployment: DeploymentSpec) -> HeadPlan:
+    """The head of a Deployment, alone: its processes run somewhere already, where peers says. Raises ConfigError."""
+    if not deployment.executor.name:
+        raise ConfigError("name: a head alone imports no class; give the name that its Executor has")
+    missing = missing_peers(deployment.front, [deployment.executor])
+    if missing:
+        raise ConfigError(
+            f"a head alone starts no processes; say in peers where {', '.join(missing)} can be found, or start all of "
+            "them with `zflow deployment`"
+        )
+    return _head(deployment)._replace(identity=deployment.front.keys)
+
+
+def plan_standalone(
+    spec: ExecutorSpec, *, insecure: bool = False, keys: str = "", shard_id: int | None = None
+) -> WorkerPlan:
     """The one process of an Executor that stands alone on a port: of loopback, and chosen by the kernel, by default.
 
-    Without a name it takes its class's. insecure, keys: as those of a Flow. Raises ConfigError, also for options that
-    only make sense in a Flow.
+    Without a name it takes its class's. insecure, keys: as those of a Flow. shard_id: which of the shards it is, where
+    somebody else starts the others. Raises ConfigError, also for options that only make sense in a Flow.
     """
-    if not spec.is_one_process or spec.external:
-        wrong = "external" if spec.external else "replicas, shards"
-        raise ConfigError(
-            f"{wrong}: this is one process, started here; several are a Deployment, others are for a Flow"
-        )
+    _check_alone(spec, shard_id)
     for name in _OF_A_HEAD:
         if name in spec.given:
             raise ConfigError(
@@ -178,7 +199,25 @@ def plan_standalone(spec: ExecutorSpec, *, insecure: bool = False, keys: str = "
     name = spec.name or description.class_name
     bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
     _checked_keys(keys)
-    return _worker(replace(spec, name=name), f"{name}/rep-0", description, bind)._replace(keys=keys)
+    spec = replace(spec, name=name)
+    [link] = _links(spec, shard_id or 0)
+    return _worker(spec, link, description, bind, shard=shard_id or 0)._replace(keys=keys)
+
+
+def _check_alone(spec: ExecutorSpec, shard_id: int | None) -> None:
+    """Raise ConfigError for what is not one process."""
+    if spec.external or (not spec.is_one_process and shard_id is None):
+        wrong = "external" if spec.external else "replicas, shards"
+        raise ConfigError(
+            f"{wrong}: this is one process, started here; several are a Deployment, others are for a Flow"
+        )
+    if shard_id is None:
+        return
+    if not 0 <= shard_id < spec.shards:
+        raise ConfigError(f"shard_id: there is no shard {shard_id} of {spec.shards}, counted from 0; give shards, too")
+    for name in ("replicas", "polling", "uses_before", "uses_after", "allow_partial", "reload", "restart"):
+        if spec.given.get(name):
+            raise ConfigError(f"{name}: with shard_id this is one process of one shard; leave {name} to its head")
 
 
 def plan_deployment(deployment: DeploymentSpec, name: str = "") -> Plan:
@@ -186,21 +225,26 @@ def plan_deployment(deployment: DeploymentSpec, name: str = "") -> Plan:
 
     Without a name it takes `name`, or else its class's. Raises ConfigError.
     """
-    spec, front = deployment.executor, deployment.front
+    refuse_peers(deployment.front, "head")
+    spec = deployment.executor
     spec = replace(spec, name=spec.name or name or _description(spec).class_name)
-    node = _node(spec, _checked_keys(front.keys), front.insecure)
+    head = _head(deployment._replace(executor=spec))
+    return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (head.node,))
+
+
+def _head(deployment: DeploymentSpec) -> HeadPlan:
+    spec, front = deployment.executor, deployment.front
     is_safe = front.insecure or bool(front.keys)
-    head = HeadPlan(
+    return HeadPlan(
         name=f"{spec.name}/head",
         bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
-        node=node,
+        node=_node(spec, _checked_keys(front.keys), front),
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=front.keys,
     )
-    return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (node,))
 
 
 def _gateway(spec: FlowSpec) -> GatewayPlan:
@@ -212,7 +256,7 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         name=GATEWAY,
         bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
         topology=spec.topology(),
-        nodes=tuple(_node(executor, own_key, spec.insecure) for executor in spec.executors),
+        nodes=tuple(_node(executor, own_key, spec) for executor in spec.executors),
         env=spec.env,
         quiet_error=spec.quiet_error,
         timeout_ready=_seconds(spec.timeout_ready),
@@ -267,42 +311,52 @@ def _worker(
     )
 
 
-def _node(spec: ExecutorSpec, own_key: str, insecure: bool) -> NodePlan:
+def _node(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> NodePlan:
+    """How `spec` is asked. front: whose peers are known, and what is said of keys."""
     return NodePlan(
         name=spec.name,
-        replicas=tuple(_ways(spec, own_key, insecure)),
+        replicas=tuple(_ways(spec, own_key, front)),
         retries=spec.retries,
         timeout_send=_seconds(spec.timeout_send),
         queue_bytes=spec.queue_bytes,
         idempotent=spec.idempotent,
-        sharding=_sharding(spec),
+        sharding=_sharding(spec, own_key, front),
     )
 
 
-def _ways(spec: ExecutorSpec, own_key: str, insecure: bool) -> Iterator[ReplicaPlan]:
+def _ways(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> Iterator[ReplicaPlan]:
     """The ways to `spec`: the addresses of an external Executor, or the replicas of each shard."""
     server_keys = spec.server_key
     if isinstance(server_keys, str):
         server_keys = (server_keys,) * len(spec.addresses)
     for replica, (address, server_key) in enumerate(zip(spec.addresses, server_keys)):
-        _check_way(spec.name, address, server_key, insecure)
+        _check_way(spec.name, address, server_key, front.insecure)
         yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}", server_key=server_key)
     for shard in range(0 if spec.external else spec.shards):
+        if group_of_shard(spec, shard) in front.peers:
+            yield from _elsewhere(group_of_shard(spec, shard), own_key, front, shard)
+            continue
         for link in _links(spec, shard):
             yield ReplicaPlan(link, None, shard, own_key)
 
 
-def _sharding(spec: ExecutorSpec) -> ShardingPlan | None:
+def _elsewhere(group: str, own_key: str, front: FlowSpec, shard: int = 0) -> Iterator[ReplicaPlan]:
+    """The ways to processes that somebody else has started for us. They have the same keys as we."""
+    for replica, address in enumerate(front.peers.get(group, ())):
+        _check_way(group, address, own_key, front.insecure)
+        yield ReplicaPlan(f"{group}/rep-{replica}", f"tcp://{address}", shard, own_key)
+
+
+def _sharding(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> ShardingPlan | None:
     before, after = _link_before(spec), _link_after(spec)
     if spec.shards == 1 and not before and not after:
         return None
-    return ShardingPlan(spec.shards, polling_table(spec.polling), spec.allow_partial, before, after)
+    around = tuple(way for group in groups_around(spec) for way in _elsewhere(group, own_key, front))
+    return ShardingPlan(spec.shards, polling_table(spec.polling), spec.allow_partial, before, after, around)
 
 
 def _links(spec: ExecutorSpec, shard: int) -> list[str]:
-    """The replicas of one shard. Where there is one only, its number is not worth a name."""
-    stem = f"{spec.name}/shard-{shard}" if spec.shards > 1 else spec.name
-    return [f"{stem}/rep-{replica}" for replica in range(spec.replicas)]
+    return [f"{group_of_shard(spec, shard)}/rep-{replica}" for replica in range(spec.replicas)]
 
 
 def _link_before(spec: ExecutorSpec) -> str:

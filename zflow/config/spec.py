@@ -23,6 +23,7 @@ from zflow.config.kinds import (
     MILLISECONDS,
     NAME,
     NEEDS,
+    PEERS,
     PORT,
     TEXT,
     VARIABLES,
@@ -316,6 +317,13 @@ class FlowSpec:
         variable="ZFLOW_KEYS",
     )
     insecure: bool = option(FLAG, False, "bind, or connect to, an address other than loopback without keys")
+    peers: dict[str, list[str]] = option(
+        PEERS,
+        {},
+        "of a gateway or head alone: where the processes run that it asks, such as encoder: [HOST:PORT] or "
+        "indexer/shard-0: [HOST:PORT]; a name that stands for several addresses is several replicas",
+        surfaces=IN_FLOWS,
+    )
     description: str = option(TEXT, "", "what it is for")
     executors: tuple[ExecutorSpec, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

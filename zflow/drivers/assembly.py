@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.config import keys
-from zflow.config.plan import NodePlan
+from zflow.config.plan import NodePlan, ShardingPlan
 from zflow.config.polling import ALL
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
@@ -17,6 +17,7 @@ from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
 from zflow.roles.backlog import Room
 from zflow.roles.batching import Batching, Rule
+from zflow.roles.contract import group_of
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
 from zflow.roles.head_peer import HeadPeer
@@ -85,8 +86,18 @@ def head_role(node: NodePlan, names: Sequence[str] = (), room: Room | None = Non
         shards,
         polls_all={endpoint: way == ALL for endpoint, way in sharding.polling.items()},
         allow_partial=sharding.allow_partial,
-        before=_head(node, names, room, [sharding.before], f"{node.name}/uses-before") if sharding.before else None,
-        after=_head(node, names, room, [sharding.after], f"{node.name}/uses-after") if sharding.after else None,
+        before=_around(node, names, room, sharding, sharding.before),
+        after=_around(node, names, room, sharding, sharding.after),
+    )
+
+
+def _around(node: NodePlan, names: Sequence[str], room: Room, sharding: ShardingPlan, link: str) -> Head | None:
+    """The head of the Executor before or after the shards: of one process of ours, or of those that run elsewhere."""
+    if not link:
+        return None
+    group = group_of(link)
+    return _head(
+        node, names, room, [way.link for way in sharding.around if group_of(way.link) == group] or [link], group
     )
 
 
@@ -124,7 +135,7 @@ def worker_role(
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
     endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
     repeatable = [str(endpoint["name"]) for endpoint in endpoints if endpoint["idempotent"]]
-    if idempotent or len(repeatable) == len(endpoints) > 0:
+    if idempotent or len(repeatable) == len(endpoints):  # of none, documents pass through
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
     is_asynchronous = any(map(_runs_beside, answered.values()))
@@ -148,9 +159,7 @@ def _runs_beside(endpoint: Endpoint | None) -> bool:
 
 def external_addresses(nodes: Sequence[NodePlan]) -> Directory:
     """A directory that knows where the external replicas of `nodes` are; the others report themselves."""
-    return Directory(
-        {replica.link: replica.address for node in nodes for replica in node.replicas if replica.address is not None}
-    )
+    return Directory({way.link: way.address for node in nodes for way in node.ways if way.address is not None})
 
 
 def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> None:
@@ -159,7 +168,7 @@ def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> Non
     Raises ConfigError for keys that cannot be used.
     """
     if identity:
-        known = {replica.link: replica.server_key for node in nodes for replica in node.replicas if replica.server_key}
+        known = {way.link: way.server_key for node in nodes for way in node.ways if way.server_key}
         directory.trust(keys.load(identity), known)
 
 

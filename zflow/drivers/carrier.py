@@ -24,7 +24,7 @@ from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
 from zflow.roles import admission
-from zflow.roles.contract import APPLICATION, EXECUTOR, Link, Refusal, Role, Steps, group_of
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Steps, group_of
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
@@ -67,6 +67,7 @@ class Carrier:
         self._directory = directory
         self._seen_version = directory.version
         self._seen_replicas: dict[str, tuple[str, ...]] = {}
+        self._seen_given_up: dict[str, str] = {}
         self._told_of_replicas()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # Two per way out, and as many again that are still closing. libzmq touches a table of this size: at its most
@@ -84,6 +85,7 @@ class Carrier:
         self._ways_out = {link: WayOut(link) for link in role.ways_out()}
         self._undialled = list(self._ways_out.values())
         self._has_leaving = False
+        self._told_of_given_up()
         try:
             if bind is not None:
                 self._front_over_tcp = sockets.is_tcp(bind)
@@ -368,6 +370,14 @@ class Carrier:
                 way_out.failures = way_out.suspect = 0
             elif address is not None and address != way_out.address:
                 self._lose(way_out, "it was replaced")
+        self._told_of_given_up()
+
+    def _told_of_given_up(self) -> None:
+        """Tell the role which of its peers will not be back soon."""
+        before, self._seen_given_up = self._seen_given_up, self._directory.given_up()
+        for link, why in self._seen_given_up.items():
+            if link in self._ways_out and before.get(link) != why:
+                self.carry(self.role.lost(link, GivenUp(why), clock()))
 
     def _told_of_replicas(self) -> bool:
         """Tell the role which groups have other replicas now. Returns whether there were any."""

@@ -28,6 +28,7 @@ class Directory:
         self._addresses = dict(addresses or {})
         self._replicas = {group: tuple(links) for group, links in (replicas or {}).items()}
         self._lock = threading.Lock()
+        self._given_up: dict[str, str] = {}
         self._on_change: list[Callable[[], None]] = []
         self._on_loss: list[Callable[[str], None]] = []
         self._identity: Identity | None = None
@@ -37,6 +38,7 @@ class Directory:
         """The peer of `link` answers at `address` from now on."""
         with self._lock:
             self._addresses[link] = address
+            self._given_up.pop(link, None)
             self.version += 1
         self._tell()
 
@@ -47,6 +49,19 @@ class Directory:
                 return
             self.version += 1
         self._tell()
+
+    def give_up(self, link: str, why: str) -> None:
+        """The peer of `link` is gone, and will not be back soon: `why`, for people. `set` says that it is."""
+        with self._lock:
+            self._addresses.pop(link, None)
+            self._given_up[link] = why
+            self.version += 1
+        self._tell()
+
+    def given_up(self) -> dict[str, str]:
+        """Why, for each link whose peer was given up."""
+        with self._lock:
+            return dict(self._given_up)
 
     def get(self, link: str) -> str | None:
         """The address of `link`'s peer, None while it has none."""

@@ -1,4 +1,4 @@
-"""Looks up the names of external Executors, again and again: a name that stands for several hosts is several replicas.
+"""Looks up the names of what runs elsewhere, again and again: a name that stands for several hosts is several replicas.
 
 Which addresses a name has is asked when the Flow starts, every second, and sooner when a connection by it was lost. An
 address that is new gets a way out of its own; one that has gone gets no more work and finishes what it has. While a
@@ -41,7 +41,7 @@ def addresses_of(host: str, port: int) -> Sequence[str]:
 
 
 class Resolver:
-    """Tells `directory` which replicas the names among the external `nodes` stand for, on a thread of its own.
+    """Tells `directory` which replicas the names in `nodes` stand for, on a thread of its own.
 
     lookup: says where a host and a port are, or raises OSError.
     """
@@ -77,8 +77,10 @@ class Resolver:
         self.start()
 
     def _groups_of(self, nodes: Sequence[NodePlan]) -> dict[str, _Group]:
-        named = (node for node in nodes if any(map(_has_name, node.replicas)))
-        return {node.name: _Group(node.replicas, self._numbers) for node in named}
+        groups: dict[str, list[ReplicaPlan]] = {}
+        for way in (way for node in nodes for way in node.ways):
+            groups.setdefault(group_of(way.link), []).append(way)
+        return {name: _Group(tuple(ways), self._numbers) for name, ways in groups.items() if any(map(_has_name, ways))}
 
     def close(self) -> None:
         """End the thread. It is not waited for: the system may take its time to look up a name."""
@@ -113,7 +115,8 @@ class Resolver:
 
 
 class _Group:
-    """The ways to one Executor. ways: address by link, in the order of its hosts and then of their addresses.
+    """The ways to one Executor or one of its shards. ways: address by link, in the order of its hosts and then of their
+    addresses.
 
     numbers: of new ways. They are not those of another group, which may have had the same name before.
     """

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from zflow.drivers.directory import Directory
 from zflow.processes.channel import Words
 
+_END, _MOST = "\n", 512  # what happened may be a whole traceback
 CONFIRMATION = 5.0  # seconds that a gateway has; one that is stopped by a debugger must not stop everything
 
 
@@ -35,6 +36,12 @@ class Announcer:
         else:
             self._directory.set(link, address)
         self._say_to_gateway({"address": [link, address]})
+
+    def given_up(self, link: str, what_happened: str) -> None:
+        """The worker at the end of `link` has failed once more, and will not be back soon."""
+        why = f"it has failed too often, and is given up for now: {what_happened.partition(_END)[0]}"[:_MOST]
+        self._directory.give_up(link, why)
+        self._say_to_gateway({"given up": [link, why]})
 
     def replicas(
         self, group: str, links: Sequence[str], addresses: dict[str, str], then: Callable[[], None], now: float

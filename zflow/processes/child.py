@@ -52,11 +52,12 @@ class Child:
 
     bind: where it was asked to be bound; for tcp what the first incarnation got, so that callers find the next one.
     due: when something is to be done about it: the end of its time to become ready, of its rest, or of its grace.
-    bound: where this incarnation was told to bind. asked_where: it is late, and was asked what it is doing.
-    kills: how often its end was ordered. link: by which heads ask it. is_member: whether they do. bind_later: where it
-    shall bind besides, once its predecessor has left. preloads: where its Executor's `preload` runs: in a process that
-    it is born of ("family"), in itself ("alone"), or only it can tell ("unknown"). comes_again: it ends to be born
-    elsewhere. sources: the files and folders that its last incarnation was made of, where its plan wants to know.
+    bound: where this incarnation was told to bind. asked_where: it is late, and was asked what it is doing. kills: how
+    often its end was ordered. link: by which heads ask it. is_member: whether they do. bind_later: where it shall bind
+    besides, once its predecessor has left. preloads: where its Executor's `preload` runs: in a process that it is born
+    of ("family"), in itself ("alone"), or only it can tell ("unknown"). comes_again: it ends to be born elsewhere.
+    complaint: why the last incarnation that did not become ready did not. sources: the files and folders that its last
+    incarnation was made of, where its plan wants to know.
     """
 
     def __init__(self, plan: PeerPlan, link: str = "") -> None:
@@ -80,6 +81,7 @@ class Child:
         self.kills = 0
         self.preloads = _where_it_preloads(plan)
         self.comes_again = False
+        self.complaint = ""
         self.sources: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     @property
@@ -141,7 +143,7 @@ class Child:
     def ready(self, address: str, now: float) -> None:
         self.state = State.READY
         self.due = None
-        self.address = address
+        self.address, self.complaint = address, ""
         if address.startswith("tcp://"):
             self.bind, self.bind_later = address, ""
         self.policy.ready(now)

@@ -1,8 +1,8 @@
 """main() of every process of a plan, on a laptop and in a container alike: plan in, exit code out.
 
 A supervised child hears its plan by its channel, makes its peer, says ``ready`` with the address it has really bound,
-serves until it is asked to end, and says ``failed`` when it could not come so far. `serve_worker` and `serve_gateway`
-do the same in the foreground of a process that nobody supervises.
+serves until it is asked to end, and says ``failed`` when it could not come so far. `serve_worker`, `serve_head` and
+`serve_gateway` do the same in the foreground of a process that nobody supervises, or only systemd.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from zflow.config.plan import GatewayPlan, HeadPlan, WorkerPlan
+from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
+from zflow.drivers.notifying import Notifier
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.resolver import Resolver
 from zflow.drivers.user_code import UserCode
@@ -110,20 +111,35 @@ def serve_gateway(plan: GatewayPlan, *, log: Log | None = None) -> int:
     return _serve_in_foreground(plan, plan.bind, log)
 
 
+def serve_head(plan: HeadPlan, *, log: Log | None = None) -> int:
+    """Serve a head before processes that run elsewhere, as `serve_gateway` does a gateway."""
+    return _serve_in_foreground(plan, plan.bind, log)
+
+
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
     log = log or Log(plan.name, quiet_error=plan.quiet_error)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
     for line in lines_about([plan]):
         log.info("%s", line)
+    notifier = Notifier.of_environment()
     _settle(placement)
     lifeline = Lifeline(None, log)
     try:
         reactor = _make_peer(plan, bind, Directory(), lifeline, log)
+        lifeline.serve(partial(_stop, notifier, reactor))
         log.info("serving at %s", reactor.address)
+        notifier.ready(f"serving at {reactor.address}")
+        notifier.watch(reactor.ask)
         return _serve(reactor, log)
     finally:
+        notifier.close()
         lifeline.end()
+
+
+def _stop(notifier: Notifier, reactor: Reactor, grace: float) -> None:
+    notifier.stopping()
+    reactor.stop(grace)
 
 
 # -- a peer --------------------------------------------------------------------------------------------------------
@@ -134,14 +150,12 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
     if isinstance(plan, WorkerPlan):
         reactor = _make_worker(plan, bind, lifeline, log)
     elif isinstance(plan, HeadPlan):
+        _find([plan.node], plan.identity, directory)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
         tell_of_strangers = partial(log.warning, "%s")
         reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
-        for link, address in external_addresses(plan.nodes).all().items():
-            directory.set(link, address)
-        trust(directory, plan.nodes, plan.identity)
-        Resolver(directory, plan.nodes).start()
+        _find(plan.nodes, plan.identity, directory)
         tell = partial(_tell_floating, log)
         role = gateway_role(
             plan.topology,
@@ -154,6 +168,14 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
         reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
+
+
+def _find(nodes: Sequence[NodePlan], identity: str, directory: Directory) -> None:
+    """Have `directory` know where those of `nodes` are that run elsewhere, from now on."""
+    for link, address in external_addresses(nodes).all().items():
+        directory.set(link, address)
+    trust(directory, nodes, identity)
+    Resolver(directory, nodes).start()
 
 
 def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> Reactor:

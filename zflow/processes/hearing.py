@@ -1,9 +1,9 @@
 """What a process is told by its supervisor while it serves, but for its end: who is where, where to bind as well, and
 what to log.
 
-``{"address": [link, address or None]}``; ``{"replicas": [group, links, addresses], "number": n}``, answered by
-``{"seen": n}`` once nothing more will be sent to who was left out; ``{"bind": address}``, answered by
-``{"bound": address}`` or ``{"not bound": why}``; ``{"log": text}``.
+``{"address": [link, address or None]}``; ``{"given up": [link, why]}``; ``{"replicas": [group, links, addresses],
+"number": n}``, answered by ``{"seen": n}`` once nothing more will be sent to who was left out; ``{"bind": address}``,
+answered by ``{"bound": address}`` or ``{"not bound": why}``; ``{"log": text}``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Hearing:
                 self._directory.remove(link)
             else:
                 self._directory.set(link, address)
+        elif "given up" in words:
+            self._directory.give_up(*words["given up"])
         elif "replicas" in words:
             self._directory.set_replicas(*words["replicas"])
             if self.reactor is None:

@@ -316,13 +316,13 @@ class Supervisor:
 
     def _could_not_start(self, child: Child, words: Words) -> None:
         message, traceback = words["message"], words["traceback"]
+        child.complaint = f"{child.name} could not start: {words['failed']}: {message}"
         if self._phase is not Phase.STARTING and not self._staff.is_coming(child):
             self._log.error("%s could not start again:\n%s", child.name, traceback)
         elif words["failed"] == PortInUse.__name__:
             self._fail(child, PortInUse(f"{child.name}: {message}"))
         else:
-            told = f"{child.name} could not start: {words['failed']}: {message}"
-            self._fail(child, StartError(told, peer=child.name, traceback=traceback))
+            self._fail(child, StartError(child.complaint, peer=child.name, traceback=traceback))
 
     def _is_late(self, child: Child, traceback: str) -> None:
         told = f"{child.name} was not ready within {child.plan.timeout_ready:g} s (timeout_ready)"
@@ -388,10 +388,11 @@ class Supervisor:
     def _restart_later(self, child: Child, what_happened: str) -> None:
         now = clock()
         after, failed = child.policy.ended(now)
-        child.state = State.FAILED if failed else State.RESTING
-        child.due = now + after
+        child.state, child.due = State.FAILED if failed else State.RESTING, now + after
         again = "too often: it has failed, and is tried again" if failed else "it is started again"
         self._log.error("%s; %s in %g s", what_happened, again, after)
+        if failed and not child.is_gateway:
+            self._announcer.given_up(child.link, child.complaint or what_happened)
 
     def _its_time_has_come(self, child: Child, now: float) -> None:
         child.due = None
@@ -408,8 +409,7 @@ class Supervisor:
         elif child.asked_where or child.channel is None:
             self._is_late(child, "")
         else:
-            child.asked_where = True
-            child.due = now + _ANSWER
+            child.asked_where, child.due = True, now + _ANSWER
             self._switchboard.say(child.channel, {"where": True})
 
     # -- the end -----------------------------------------------------------------------------------------------------

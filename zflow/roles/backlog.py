@@ -46,6 +46,13 @@ class Backlog(deque[Call]):
         """How many really wait."""
         return len(self._sizes)
 
+    @property
+    def oldest(self) -> Call | None:
+        """The first that really waits."""
+        while self and self[0].request is None:
+            self.popleft()  # it was settled meanwhile
+        return self[0] if self else None
+
     def refusal(self, parts: Sequence[Part]) -> str:
         """Why a request of `parts` may not wait too, for people; empty where it may.
 

@@ -40,10 +40,16 @@ class Call:
         self.waiting_since = now
         self.losses: tuple[tuple[Neighbour, bytes], ...] = ()
 
-    @property
-    def is_idempotent(self) -> bool:
-        """Whether it may run more than once."""
-        return self.request is not None and bool(self.request.flags & IDEMPOTENT)
+    def release(self, neighbour: Neighbour, now: float) -> None:
+        """No replica has it now; rather another than `neighbour` shall get it."""
+        self.neighbour = None
+        self.avoid = (neighbour.link,)
+        self.waiting_since = now
+
+    def may_repeat(self, neighbour: Neighbour) -> bool:
+        """Whether it may run once more although `neighbour` may have run it."""
+        request = self.request
+        return request is not None and (bool(request.flags & IDEMPOTENT) or neighbour.may_repeat(request.endpoint))
 
     def may_go_elsewhere(self, outcome: Message) -> bool:
         """Whether `outcome` is no reason to give up: it has not been started, and another replica may have room."""

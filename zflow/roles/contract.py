@@ -26,8 +26,16 @@ EXECUTOR = "executor"
 APPLICATION = "application"
 
 
-class Refusal(str):
-    """A reason for the loss of a connection that does not pass by itself: keys are missing, wrong or not allowed."""
+class Lasting(str):
+    """A reason for the loss of a connection that does not pass by itself, or not soon."""
+
+
+class Refusal(Lasting):
+    """Keys are missing, wrong or not allowed."""
+
+
+class GivenUp(Lasting):
+    """The peer's process has failed too often, and is started again only now and then."""
 
 
 class Batch(Message):

@@ -65,6 +65,13 @@ class FrontDoor:
         if idempotent:
             self._ready["idempotent"] = list(idempotent)
 
+    def announce_again(self, idempotent: Sequence[str]) -> Steps:
+        """Tell those who have greeted already, too, if there are other endpoints now that may run more than once."""
+        if self._ready.get("idempotent", []) == idempotent:
+            return []
+        self.announce(self.credit, idempotent)
+        return [] if self.draining else [(link, Message(Kind.READY, extra=dict(self._ready))) for link in self.greeted]
+
     def receive(self, link: Link, message: Message, now: float) -> Steps | None:
         """What to answer; None when it is for the role behind the door: a REQUEST, a CANCEL or a MORE of a caller."""
         kind = message.kind

@@ -26,6 +26,7 @@ from zflow.roles.contract import Link, Steps, failure, group_of
 from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.head import Head
 from zflow.roles.patience import Patience, Progress, Verdict
+from zflow.roles.repeating import repeatable
 from zflow.roles.shards import Shards
 from zflow.roles.standing import standing_of
 from zflow.roles.timers import Timers
@@ -36,7 +37,6 @@ from zflow.wire.frames import DOCUMENTS, RESULTS, Part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 
 _UP = "gateway"  # the origin that a head inside this gateway answers to
-_MAX_MISSING = 512  # more names would not fit into a header
 _NO_JOINS: dict[str, int] = {}  # shared by the walks through a graph without any
 
 
@@ -102,7 +102,8 @@ class Gateway:
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         head = self._head_of.get(link) if isinstance(link, str) else None
         if head is not None:
-            return self._follow(head.receive(link, message, now), now)
+            steps = self._follow(head.receive(link, message, now), now)
+            return steps + self._announce() if message.kind is Kind.READY else steps
         answers = self.door.receive(link, message, now)
         if answers is not None:
             return answers
@@ -282,7 +283,7 @@ class Gateway:
         if walk.progress is not None:
             walk.progress.open.discard(name)
         if outcome.extra:
-            _note_extra(walk, outcome.extra)
+            walk.note(outcome.extra)
         documents = []
         for part in outcome.parts:
             if part.kind == DOCUMENTS:
@@ -418,6 +419,10 @@ class Gateway:
 
     # -- what it tells -----------------------------------------------------------------------------------------------
 
+    def _announce(self) -> Steps:
+        """A replica is READY: callers hear of it where other endpoints may run more than once now."""
+        return self.door.announce_again(repeatable(self._heads.values()))
+
     def _description(self) -> dict[str, Any]:
         return {"nodes": [{"name": node.name, "needs": list(node.needs)} for node in self.topology.nodes]}
 
@@ -429,14 +434,6 @@ class Gateway:
         if self._patience is not None:
             told["survived"] = self.survived
         return told
-
-
-def _note_extra(walk: Walk, extra: Mapping[str, Any]) -> None:
-    """What the answer of a step says beside its parts."""
-    if extra.get("filtered"):
-        walk.filtered = True
-    if extra.get("missing"):
-        walk.lacking = dict([*(walk.lacking or {}).items(), *extra["missing"].items()][:_MAX_MISSING])
 
 
 def _note_end(walk: Walk, name: str) -> None:

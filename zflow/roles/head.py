@@ -20,9 +20,9 @@ from zflow.errors import AuthError, Cancelled, PoisonRequest, ProtocolError, Rem
 from zflow.roles.backlog import Backlog, Room
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.call import RETRIES, Call, deadline_of
-from zflow.roles.contract import Link, Refusal, Step, Steps, failure, group_of
+from zflow.roles.contract import GivenUp, Lasting, Link, Refusal, Step, Steps, failure, group_of
 from zflow.roles.ejection import Ejection
-from zflow.roles.isolation import MOST_SUSPECTS, Isolation, is_poison, why_poison
+from zflow.roles.isolation import MOST_SUSPECTS, TOGETHER, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
 from zflow.roles.misfortunes import full, late, lost, too_large
 from zflow.roles.retry_budget import RetryBudget
@@ -60,6 +60,7 @@ class Head:
     ) -> None:
         self.node = node
         self.name = name or node
+        self.is_idempotent = idempotent
         self.dropped = 0
         self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
         self._groups = {self.name, *map(group_of, links)}
@@ -67,13 +68,13 @@ class Head:
         self._nodes = nodes
         self._retries = RETRIES if retries is None else retries
         self._timeout = timeout
-        self._idempotent = idempotent
         self._chance = chance
         self._calls: dict[bytes, Call] = {}
         self._queue = Backlog(room)
         self._isolation = Isolation()
         self._budget = RetryBudget()
         self._ejection = Ejection()
+        self._is_in_vain = False  # every replica has been given up
         self._deadlines: Timers[Call] = Timers()
         self._delayed: Timers[Call] = Timers()
         self._none_ready_since = 0.0
@@ -103,6 +104,7 @@ class Head:
         if kind is Kind.PARTIAL:
             return self._partial(neighbour, message)
         if kind is Kind.READY:
+            self._is_in_vain = False
             return self._assign(now) if neighbour.accept(message) else []
         if kind is Kind.CHALLENGE:
             proof = neighbour.prove(message)
@@ -127,7 +129,7 @@ class Head:
         was_served = self._is_served()
         was_ready = neighbour.state == READY
         calls = neighbour.lose(reason)
-        is_paid = not any(call.is_idempotent for call in calls) or self._budget.draw(self.neighbours, is_refusal=False)
+        is_paid = self._budget.covers(calls, neighbour, self.neighbours)
         for call in reversed(calls):  # each goes to the front of the queue
             steps += self._outlive(call, neighbour, now, is_suspect=len(calls) <= MOST_SUSPECTS, is_paid=is_paid)
         if calls and was_ready:
@@ -135,8 +137,8 @@ class Head:
         if neighbour.is_done_with:
             del self._neighbours[neighbour.link]
         self._note_readiness(was_served, now)
-        if isinstance(reason, Refusal):
-            steps += self._refused()
+        if isinstance(reason, Lasting):
+            steps += self._end_in_vain()
         return steps + self._assign(now)
 
     def expire(self, now: float) -> Steps:
@@ -147,6 +149,7 @@ class Head:
             steps += self._too_late(call, now)
         for call in self._delayed.due(now):
             self._isolation.add(call) if call.losses else self._queue.add(call)
+            steps += self._end_in_vain()
         if self._queue or self._isolation.is_active:
             steps += self._assign(now)
             steps += self._lose_patience(now)
@@ -154,11 +157,9 @@ class Head:
 
     def next_deadline(self) -> float | None:
         due = self._deadlines.next()
-        delayed = self._delayed.next()
-        if delayed is not None and (due is None or delayed < due):
-            due = delayed
-        if self._ejection.is_active and (prove := self._ejection.next_due()) is not None:
-            due = prove if due is None else min(due, prove)
+        for when in (self._delayed.next(), self._ejection.next_due() if self._ejection.is_active else None):
+            if when is not None and (due is None or when < due):
+                due = when
         waiting = self._longest_waiting() if self._queue or self._isolation.is_active else None
         if waiting is not None and not self._is_served():
             impatient = max(waiting.waiting_since, self._none_ready_since) + PATIENCE
@@ -180,6 +181,7 @@ class Head:
         if group not in self._groups:
             return []
         was_served = self._is_served()
+        self._is_in_vain = False
         for link, neighbour in list(self._neighbours.items()):
             if link in links or group_of(link) != group:
                 continue
@@ -225,7 +227,7 @@ class Head:
                 return [*steps, (origin, failure(message.call_id, full(self.name, self.node, why), not_started=True))]
         deadline = deadline_of(message, self._timeout, now)
         call = Call(origin, message, deadline, now)
-        if self._idempotent:
+        if self.is_idempotent:
             message.flags |= IDEMPOTENT
         self._calls[call.call_id] = call
         if deadline is not None:
@@ -235,6 +237,8 @@ class Head:
         if neighbour is not None:
             return [self._send(call, message, neighbour, now)]
         self._queue.add(call)
+        if self._is_in_vain:
+            return steps + self._end_in_vain()
         return steps + self._assign(now) if steps else steps
 
     def _cancel(self, origin: Link, call_id: bytes) -> Steps:
@@ -287,7 +291,7 @@ class Head:
         call.sent += 1
         call.neighbour = neighbour
         neighbour.calls[call.call_id] = call
-        if neighbour.idempotent and not neighbour.idempotent.isdisjoint((request.endpoint, "*")):
+        if neighbour.idempotent and neighbour.may_repeat(request.endpoint):
             request.flags |= IDEMPOTENT
         if call.deadline is not None:
             request.budget = max(0, int((call.deadline - now) * 1e6))
@@ -353,20 +357,21 @@ class Head:
             self._forget(call)
             return []
         call.may_have_run = True
-        may_repeat = call.is_idempotent and call.sent <= self._retries and not call.given_up
+        may_repeat = call.may_repeat(neighbour) and call.sent <= self._retries and not call.given_up
         if may_repeat and is_paid:
             if is_suspect:
                 call.losses += ((neighbour, neighbour.boot),)
-            self._wait(call, request, neighbour, now)
+                call.release(neighbour, now)
+                self._delayed.add(now + TOGETHER, call)
+            else:
+                self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
         return [(origin, failure(call.call_id, lost(neighbour, self.node, is_unpaid=may_repeat)))]
 
     def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
-        call.neighbour = None
-        call.avoid = (neighbour.link,)
-        call.waiting_since = now
+        call.release(neighbour, now)
         if call.losses:
             self._isolation.add(call)
         elif len(self._neighbours) > 1 or neighbour.state == LOST:
@@ -380,10 +385,8 @@ class Head:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
-            unreached = () if self._is_served() else self.neighbours
-            may_have_run = neighbour is not None or call.may_have_run
-            error = late(self.name, self.node, neighbour, unreached, maybe_executed=may_have_run)
-            steps.append((origin, failure(call.call_id, error, not_started=not may_have_run)))
+            error = late(self.name, self.node, call, () if self._is_served() else self.neighbours)
+            steps.append((origin, failure(call.call_id, error, not_started=not error.maybe_executed)))
         if neighbour is None:
             self._forget(call)
         else:
@@ -403,19 +406,18 @@ class Head:
 
     def _longest_waiting(self) -> Call | None:
         """The next one that is to be sent."""
-        while self._queue and self._queue[0].request is None:
-            self._queue.popleft()  # it was settled meanwhile
-        return self._isolation.oldest or (self._queue[0] if self._queue else None)
+        return self._isolation.oldest or self._queue.oldest
 
-    def _refused(self) -> Steps:
-        """A replica does not let us in: if none does, who waits hears it now."""
-        neighbours = self._neighbours.values()
-        if not all(item.state != READY and isinstance(item.cause, Refusal) for item in neighbours):
+    def _end_in_vain(self) -> Steps:
+        """A replica will not be there soon: if none will, who waits hears it now."""
+        causes = [item.cause for item in self._neighbours.values() if item.state != READY]
+        if len(causes) < len(self._neighbours) or not all(isinstance(cause, Lasting) for cause in causes):
             return []
+        self._is_in_vain = all(isinstance(cause, GivenUp) for cause in causes)
+        kind = AuthError if any(isinstance(cause, Refusal) for cause in causes) else Unavailable
         steps: Steps = []
-        causes = "; ".join(item.cause for item in neighbours)
         while (call := self._longest_waiting()) is not None:
-            steps += self._end(call, AuthError(f"{self.name}: {causes}", node=self.node))
+            steps += self._end(call, kind(f"{self.name}: {'; '.join(causes)}", node=self.node))
         return steps
 
     def _is_served(self) -> bool:

@@ -20,6 +20,7 @@ from zflow.roles.contract import Link, Steps, failure, group_of
 from zflow.roles.front_door import PROBE, FrontDoor
 from zflow.roles.head import Head
 from zflow.roles.liveness import MAX_CREDIT, READY
+from zflow.roles.repeating import shared
 from zflow.roles.shards import Shards
 from zflow.roles.standing import standing_of
 from zflow.wire import frames
@@ -229,7 +230,7 @@ class HeadPeer:
     def _greet(self, link: Link, message: Message, now: float) -> Steps:
         neighbours = self._head.neighbours
         credit = sum(neighbour.credit or _USUAL_CREDIT for neighbour in neighbours)
-        self.door.announce(min(credit, MAX_CREDIT), _shared([item.idempotent for item in neighbours]))
+        self.door.announce(min(credit, MAX_CREDIT), shared(item.idempotent for item in neighbours))
         return self.door.receive(link, message, now) or []
 
     def _knows_workers(self) -> bool:
@@ -239,14 +240,6 @@ class HeadPeer:
         replicas = {neighbour.link: neighbour.state for neighbour in self._head.neighbours}
         nodes = {self._head.node: standing_of(self._head)}
         return {"inflight": len(self._calls), "queued": self._head.waiting, "replicas": replicas, "nodes": nodes}
-
-
-def _shared(idempotent: Sequence[frozenset[str]]) -> list[str]:
-    """The endpoints that all workers may run more than once; ``*`` where that is so of every endpoint."""
-    limited = [endpoints for endpoints in idempotent if "*" not in endpoints]
-    if not limited:
-        return ["*"] if idempotent else []
-    return sorted(frozenset.intersection(*limited))
 
 
 def _read_offer(description: Message) -> dict[str, Any]:

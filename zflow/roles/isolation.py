@@ -1,12 +1,14 @@
 """Requests whose replica died: they run alone, so that the one that kills is found and no other is blamed for it.
 
-Three rules:
+Four rules:
 
 1. Where a replica is lost with few requests, each of them is a suspect. Suspects run one after another, each on a
    replica that has nothing else; one replica is kept free for them until all are done.
 2. A suspect whose replica is lost again is poison if both replicas have died. Whether they have is known when they come
    back, by their incarnation; a connection that broke is nobody's fault.
-3. Where many were lost at once (a gateway, calls that wait for others) nobody is kept waiting: they are sent again
+3. Nothing is sent anew before it is known who else was lost in that moment: of what kills all replicas at once no
+   request is guilty.
+4. Where many were lost at once (a gateway, calls that wait for others) nobody is kept waiting: they are sent again
    as they are, and the number of attempts bounds what one of them can do.
 """
 
@@ -20,6 +22,7 @@ from zflow.roles.call import Call
 from zflow.roles.liveness import READY, Neighbour
 
 MOST_SUSPECTS = 8
+TOGETHER = 0.05  # seconds after a loss in which others are lost by the same cause; a death is heard of in 8 ms
 
 
 class Isolation:

@@ -26,12 +26,14 @@ class Neighbour:
     calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
     takes. idempotent: the endpoints that it may run more than once, ``*`` for all. cause: why it is not ready, for
     people. done, took: how many outcomes have come from it, and the seconds that their calls took, waiting included.
+    failures: how many there were in a row; ejections: how often it was given nothing for a while for that (ejection.py).
     nodes: the names in our Flow, by which the peer tells which parameters are meant for others.
     """
 
     __slots__ = (
         *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
-        *("done", "took", "failures", "ejections", "_granted", "_most", "_is_lent", "_greeting", "_new_id"),
+        *("done", "took", "failures", "ejections", "_granted", "_most", "_why_ejected"),
+        *("_is_lent", "_greeting", "_new_id"),
     )
 
     def __init__(self, link: str, new_id: Callable[[], bytes], nodes: Sequence[str] = ()) -> None:
@@ -49,6 +51,7 @@ class Neighbour:
         self.ejections = 0
         self._granted = 0
         self._most: int | None = None  # more than this it gets in no case: 0 while it is ejected, 1 on probation
+        self._why_ejected = ""
         self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
@@ -80,8 +83,7 @@ class Neighbour:
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
         self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
-        if not self.is_ejected:
-            self.cause = ""
+        self.cause = self._why_ejected if self.is_ejected else ""
         return True
 
     def lend(self, is_lent: bool) -> None:
@@ -92,7 +94,9 @@ class Neighbour:
     def eject(self, cause: str) -> None:
         """It gets nothing until further notice, however ready it is."""
         self._most = 0
-        self.cause = cause
+        self._why_ejected = cause
+        if self.state == READY:
+            self.cause = cause
         self._limit_credit()
 
     def put_on_probation(self) -> None:
@@ -151,6 +155,10 @@ class Neighbour:
         calls = list(self.calls.values())
         self.calls.clear()
         return calls
+
+    def may_repeat(self, endpoint: str) -> bool:
+        """Whether the peer has said that it may run `endpoint` more than once for one call."""
+        return not self.idempotent.isdisjoint((endpoint, "*"))
 
     @property
     def is_done_with(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from zflow.errors import DeadlineExceeded, InvalidRequest, ResourceExhausted, Unavailable
 from zflow.roles.backlog import RETRY_AFTER
+from zflow.roles.call import Call
 from zflow.roles.liveness import Neighbour, causes_of
 
 
@@ -28,11 +29,11 @@ def lost(neighbour: Neighbour, node: str, *, is_unpaid: bool) -> Unavailable:
     return Unavailable(told, node=node, peer=neighbour.link, maybe_executed=True)
 
 
-def late(
-    name: str, node: str, neighbour: Neighbour | None, unreached: Iterable[Neighbour], *, maybe_executed: bool
-) -> DeadlineExceeded:
-    """Its time is over. neighbour: who has it; unreached: all replicas, where none of them is ready."""
+def late(name: str, node: str, call: Call, unreached: Iterable[Neighbour]) -> DeadlineExceeded:
+    """Its time is over. unreached: all replicas, where none of them is ready."""
+    neighbour = call.neighbour
     where = f"while {neighbour.link} worked on it" if neighbour else "while it waited for a free replica"
     if neighbour is None and (who := list(unreached)):
         where = f"before it was reached ({causes_of(who)})"
-    return DeadlineExceeded(f"{name}: the deadline passed {where}", node=node, maybe_executed=maybe_executed)
+    may_have_run = neighbour is not None or call.may_have_run
+    return DeadlineExceeded(f"{name}: the deadline passed {where}", node=node, maybe_executed=may_have_run)

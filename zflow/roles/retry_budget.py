@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zflow.roles.call import Call
 from zflow.roles.liveness import Neighbour
 
 STORE = 10.0
@@ -41,3 +42,7 @@ class RetryBudget:
             return False
         self._tokens -= 1
         return True
+
+    def covers(self, calls: Iterable[Call], lost: Neighbour, neighbours: Iterable[Neighbour]) -> bool:
+        """Whether those of `calls` that may be repeated will be, now that `lost` is gone: one token for all."""
+        return not any(call.may_repeat(lost) for call in calls) or self.draw(neighbours, is_refusal=False)

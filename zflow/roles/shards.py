@@ -130,6 +130,11 @@ class Shards:
         self._calls: dict[bytes, _Call] = {}
 
     @property
+    def is_idempotent(self) -> bool:
+        """Whether every endpoint may run more than once, whatever the replicas say."""
+        return all(stop.head.is_idempotent for stop in self._stops)
+
+    @property
     def neighbours(self) -> list[Neighbour]:
         """The replicas of all shards, and of what is around them."""
         return [neighbour for stop in self._stops for neighbour in stop.head.neighbours]

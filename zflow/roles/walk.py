@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zflow.errors import InvalidRequest, UnsupportedRequest
@@ -14,6 +14,7 @@ from zflow.wire.conditions import WHEN, Entry, check_entries, shifted
 from zflow.wire.frames import PARAMETERS, Part
 from zflow.wire.header import Message
 
+_MAX_MISSING = 512  # more names would not fit into a header
 _TARGET = re.compile(r"[A-Za-z0-9_|.*^$-]{1,256}")  # no groups: a name of 64 letters cannot make such a pattern slow
 
 
@@ -94,6 +95,13 @@ class Walk:
         before = node.needs[: node.needs.index(GATEWAY)]
         offset = sum(len(self.made.get(need, ())) for need in before)
         return [*shifted(self.conditions, offset, len(self.made[GATEWAY])), *entries]
+
+    def note(self, extra: Mapping[str, Any]) -> None:
+        """What the answer of a step says beside its parts."""
+        if extra.get("filtered"):
+            self.filtered = True
+        if extra.get("missing"):
+            self.lacking = dict([*(self.lacking or {}).items(), *extra["missing"].items()][:_MAX_MISSING])
 
 
 class Wait:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import zmq
 
-from zflow import Client, Document, Executor, Flow, requests
+from tests.support.processes import wait_for
+from zflow import Client, Document, DocumentArray, Executor, Flow, requests
+from zflow.drivers import sockets
 from zflow.errors import ResourceExhausted
+from zflow.wire.frames import DOCUMENTS, part
+from zflow.wire.header import Kind, Message, decode, encode
+from zflow.wire.payload import encode_documents
 
 MEGA = 1 << 20
 
@@ -32,6 +40,19 @@ class Gated(Executor):
             doc.blob = b""
 
 
+class Large(Executor):
+    """Answers with more than it is asked with."""
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    @requests
+    def answer(self, docs, **kwargs):
+        for doc in docs:
+            doc.blob = bytes(self.size)
+
+
 class Saving(Executor):
     """Keeps what it is sent in a file."""
 
@@ -46,6 +67,12 @@ def gateway_of(port: int) -> psutil.Process:
     listening = [item for item in psutil.net_connections("tcp") if item.status == psutil.CONN_LISTEN]
     [pid] = {item.pid for item in listening if item.laddr.port == port}
     return psutil.Process(pid)
+
+
+def callers_of(gateway: psutil.Process, port: int) -> list[int]:
+    """The ports of those who are connected to it."""
+    connected = [item for item in psutil.net_connections("tcp") if item.pid == gateway.pid and item.raddr]
+    return [item.raddr.port for item in connected if item.laddr.port == port]
 
 
 def test_ten_times_what_may_wait_is_refused_at_once_and_takes_no_memory(tmp_path: Path) -> None:
@@ -88,6 +115,37 @@ def test_ten_times_what_may_wait_is_refused_at_once_and_takes_no_memory(tmp_path
         assert count - len(errors) >= limit // size, "what may wait is served"
         assert peak - before < limit + 64 * MEGA, f"{(peak - before) // MEGA} MiB more, of {count * size // MEGA} MiB"
         assert client.post("/", Document(blob=b"x"))[0].blob == b"", "and it goes on"
+
+
+def flood(context: zmq.Context[Any], port: int, count: int) -> zmq.Socket[Any]:
+    """A caller that asks so often, and reads no answer."""
+    reader = context.socket(zmq.DEALER)
+    for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, 1), (zmq.SNDHWM, 0), (zmq.RECONNECT_IVL, -1)):
+        reader.setsockopt(option, value)
+    reader.connect(f"tcp://127.0.0.1:{port}")
+    hello = Message(Kind.HELLO, extra={"conn": os.urandom(16)})
+    sockets.send(reader, (), encode(hello), True)
+    hello.extra["nonce"] = decode(reader.recv_multipart()[1:]).extra["nonce"]
+    sockets.send(reader, (), encode(hello), True)
+    assert decode(reader.recv_multipart()[1:]).kind is Kind.READY
+    payload = [part(DOCUMENTS, "", encode_documents(DocumentArray([Document()])))]
+    for _ in range(count):
+        sockets.send(reader, (), encode(Message(Kind.REQUEST, os.urandom(16), "/", parts=payload)), True)
+    return reader
+
+
+def test_who_does_not_read_its_answers_is_cut_off_and_the_next_one_costs_no_more() -> None:
+    count, size = 1600, 256 * 1024
+    with Flow(quiet=True).add(uses=Large, uses_with={"size": size}) as flow, zmq.Context() as context:
+        gateway = gateway_of(flow.port)
+        resident = []
+        for _ in range(3):
+            with flood(context, flow.port, count):
+                wait_for(lambda: not callers_of(gateway, flow.port), "it to be cut off")
+                resident.append(gateway.memory_info().rss)
+        assert resident[2] - resident[0] < count * size // 4, "what was left unread has been kept"
+        with Client(port=flow.port) as client:
+            assert len(client.post("/", Document())[0].blob) == size, "others are served"
 
 
 def test_a_full_disk_fails_a_request_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import zmq
 
 from zflow.drivers import sockets
 from zflow.drivers.authenticator import Authenticator
+from zflow.drivers.callers import Callers
 from zflow.drivers.directory import Directory
 from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
@@ -81,6 +82,7 @@ class Carrier:
         self._readers: dict[Any, Callable[[], None]] = {}
         self._front: zmq.Socket[bytes] | None = None
         self._front_over_tcp = False
+        self._callers = Callers()
         self._authenticator: Authenticator | None = None
         self._ways_out = {link: WayOut(link) for link in role.ways_out()}
         self._undialled = list(self._ways_out.values())
@@ -220,6 +222,8 @@ class Carrier:
             sockets.send(self._front, route, encode(message), self._front_over_tcp)
         except zmq.ZMQError as error:
             self.dropped += 1
+            if error.errno == zmq.EAGAIN:  # it does not read, and what it leaves unread must not stay here
+                self._callers.cut_off(route[0])
             self.carry(self.role.lost(route, f"cannot send: {error}", clock()))
 
     # -- receiving ---------------------------------------------------------------------------------------------------
@@ -239,6 +243,8 @@ class Carrier:
                 self.dropped += 1  # no envelope: not one of ours
             else:
                 route = tuple([frame.bytes for frame in frames[:at]])
+                if route[0] not in self._callers.known:
+                    self._callers.note(route[0], frames[0])
                 if authenticator is None:
                     self._deliver(route, frames[at + 1 :])
                 else:

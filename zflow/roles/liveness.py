@@ -26,7 +26,7 @@ class Neighbour:
     calls: what it is working on, by call id; its length is the outstanding work. credit: how much of it the peer
     takes. idempotent: the endpoints that it may run more than once, ``*`` for all. cause: why it is not ready, for
     people. done, took: how many outcomes have come from it, and the seconds that their calls took, waiting included.
-    failures: how many there were in a row; ejections: how often it was given nothing for a while for that (ejection.py).
+    failures: how many in a row; ejections: how often it was given nothing for a while for that (ejection.py).
     nodes: the names in our Flow, by which the peer tells which parameters are meant for others.
     """
 

@@ -24,7 +24,7 @@ FLOORS = [
     ["executor", "endpoints", "batching", "importing", "loading", "preloading", "wire", "config"],
     ["roles", "exports"],
     ["drivers"],
-    ["processes", "client", "asking", "inputs", "posting", "probing", "progress", "response", "banner"],
+    ["processes", "client", "asking", "inputs", "posting", "probing", "overview", "progress", "response", "banner"],
     ["service", "review", "watching", "renewing"],
     ["developing"],
     ["flow", "deployment"],

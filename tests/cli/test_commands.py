@@ -42,7 +42,7 @@ def address() -> Iterator[str]:
 
 COMMANDS = [(), ("executor",), ("deployment",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
 COMMANDS += [("client", "describe"), ("keygen",), ("keys", "allow"), ("keys", "revoke"), ("keys", "list")]
-COMMANDS += [("scale",), ("rolling-update",)]
+COMMANDS += [("scale",), ("rolling-update",), ("client", "stream"), ("status",), ("top",), ("plot",), ("check",)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,33 +79,6 @@ def test_a_misspelled_command_or_option_names_the_nearest() -> None:
     assert run("exekutor").exit_code == 2
 
 
-def test_call_prints_documents_and_results(address: str) -> None:
-    told = json.loads(run("client", "call", address, "/", "--text", "a", "--text", "b", "--parameters", "end=!").output)
-    assert [doc["text"] for doc in told["docs"]] == ["A!", "B!"]
-    told = json.loads(run("client", "call", address, "/count", "--json", '[{"text": "x"}, {}]').output)
-    assert told["results"] == [{"shout/rep-0": {"count": 2}}]
-
-
-def test_call_reads_documents_from_stdin_and_files(address: str, tmp_path: Path) -> None:
-    (tmp_path / "docs.json").write_text('{"text": "from a file"}')
-    from_file = json.loads(run("client", "call", address, "/", "--json", f"@{tmp_path / 'docs.json'}").output)
-    from_stdin = json.loads(run("client", "call", address, "/", "--json", "-", stdin='{"text": "stdin"}').output)
-    assert from_file["docs"][0]["text"] == "FROM A FILE"
-    assert from_stdin["docs"][0]["text"] == "STDIN"
-
-
-def test_a_remote_error_is_told_and_is_an_exit_code(address: str) -> None:
-    result = run("client", "call", address, "/fail")
-    assert result.exit_code == 1
-    assert "ValueError('as asked')" in result.stderr
-
-
-def test_wrong_input_to_call(address: str) -> None:
-    assert run("client", "call", address, "/", "--json", "{").exit_code == 2
-    assert run("client", "call", address, "/", "--parameters", "3").exit_code == 2
-    assert "which port" in run("client", "call", "localhost").stderr
-
-
 def test_ping(address: str) -> None:
     result = run("ping", address)
     assert result.exit_code == 0
@@ -117,10 +90,6 @@ def test_ping_of_nobody() -> None:
     result = run("ping", "localhost:1", "--timeout", "200", "--attempts", "2")
     assert result.exit_code == 1
     assert "2/2:" in result.stderr and "nobody listens" in result.stderr
-
-
-def test_describe(address: str) -> None:
-    assert json.loads(run("client", "describe", address).output)["nodes"] == [{"name": "shout", "needs": ["gateway"]}]
 
 
 def test_a_gateway_alone_starts_no_executors(tmp_path: Path) -> None:

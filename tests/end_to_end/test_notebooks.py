@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,10 +58,18 @@ class Notebook:
 
     async def run(self, source: str) -> str:
         """What the cell prints, and the text of its last expression. Raises CellExecutionError where it raises."""
+        told = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in await self._do(source)]
+        return "".join(told).strip()
+
+    async def show(self, source: str) -> dict[str, str]:
+        """The forms in which the last expression of the cell is shown, by media type."""
+        [shown] = [output["data"] for output in await self._do(source) if "data" in output]
+        return dict(shown)
+
+    async def _do(self, source: str) -> list[Any]:
         self._book.cells.append(nbformat.v4.new_code_cell(source))
         done = await self._client.async_execute_cell(self._book.cells[-1], len(self._book.cells) - 1)
-        told = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in done.outputs]
-        return "".join(told).strip()
+        return list(done.outputs)
 
     async def interrupt(self) -> None:
         await self._client.km.interrupt_kernel()
@@ -99,6 +108,14 @@ async def test_a_flow_stays_open_from_cell_to_cell(notebook: Notebook) -> None:
     asking = "async with AsyncClient(port=flow.port) as client:\n    print((await client.post('/', 'awaited')).texts)"
     assert await notebook.run(asking) == "['AWAITED!']"
     await notebook.run("flow.close()")
+
+
+@in_a_notebook
+async def test_a_flow_is_drawn_where_it_is_the_last_word_of_a_cell(notebook: Notebook) -> None:
+    await notebook.run(DEFINE)
+    shown = await notebook.show("Flow().add(uses=Shout, name='shout', replicas=3)")
+    assert shown["image/svg+xml"].startswith("<svg") and "shout" in shown["image/svg+xml"]
+    assert shown["text/plain"] == "<Flow shout, not open>"
 
 
 @in_a_notebook

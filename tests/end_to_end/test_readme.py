@@ -72,6 +72,17 @@ def test_the_commands_for_a_standalone_executor(folder: Path, start, zflow_comma
         assert expected in run(command)
 
 
+def test_the_commands_for_those_who_write(folder: Path, start, zflow_command, run, port) -> None:
+    (folder / "flow.yml").write_text("jtype: Flow\nexecutors:\n- {uses: my-exec.yml, name: mine}\n")
+    check, plot, serve, *others = commands_of("While you write it", **{"12345": str(port)})
+    assert "mine" in run(check)
+    run(plot)
+    assert (folder / "flow.svg").read_text().startswith("<svg")
+    read_until(start(*zflow_command, *serve, cwd=folder), f"127.0.0.1:{port}")
+    for command, expected in zip(others, ("hello back", "mine/rep-0", "mine/rep-0"), strict=True):
+        assert expected in run(command)
+
+
 def test_the_commands_for_scaling(folder: Path, start, zflow_command, run, port) -> None:
     section = "Replicas, shards, and more of them while it serves"
     serve, *others = commands_of(section, **{"12345": str(port)})

@@ -110,7 +110,7 @@ def test_the_end_of_the_warm_parent_is_that_of_its_children_and_the_next_birth_t
     ward.until(lambda: ward.ended)
     [(link, how)] = ward.ended
     assert link == "a/rep-0" and "its parent was killed by SIGKILL" in how
-    assert not is_alive(pid)
+    wait_for(lambda: not is_alive(pid), "the child to end with its parent")
     ward.heard.clear()
     ward.births.give(born)
     ward.until(lambda: (born.link, "ready") in ward.heard)

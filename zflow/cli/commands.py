@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 import click
 
 from zflow.cli.check import check
+from zflow.cli.client import client
 from zflow.cli.groups import Commands
-from zflow.cli.words import mapping
+from zflow.cli.looking import status, top
+from zflow.cli.plot import plot
+from zflow.cli.words import KEYS_FOLDER, mapping, ways
 from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
 from zflow.config.places import Place
 from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
@@ -60,19 +63,9 @@ def _given(spec: type, words: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _ways(command: AnyCommand) -> AnyCommand:
-    """The options of whoever calls a peer that may have keys."""
-    for option in (
-        click.option("--insecure", is_flag=True, help="no keys, though the peer is not on this host"),
-        click.option("--server-key", metavar="KEY", help="public key by which the peer is known, if it has keys"),
-        click.option("--keys", metavar="FOLDER", help=f"folder of our own keys  [default: {_WHERE}]"),
-    ):
-        command = option(command)
-    return command
-
-
-_WHERE = "ZFLOW_KEYS, or ~/.config/zflow/keys"
-_folder = click.option("--keys", "folder", default="", metavar="FOLDER", help=f"folder of keys  [default: {_WHERE}]")
+_folder = click.option(
+    "--keys", "folder", default="", metavar="FOLDER", help=f"folder of keys  [default: {KEYS_FOLDER}]"
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -169,7 +162,7 @@ def gateway(uses: str, **words: Any) -> None:
 
 @main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
 @click.argument("address", metavar="HOST:PORT")
-@_ways
+@ways
 @click.option("--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="per attempt")
 @click.option("--attempts", default=1, show_default=True, type=click.IntRange(1), help="how often to ask")
 @click.option("--min-successful-attempts", default=1, show_default=True, type=click.IntRange(1), help="for exit code 0")
@@ -238,54 +231,6 @@ def _give_order(address: str, order: str, what: str, **arguments: Any) -> None:
         waiting.clear()
 
 
-@main.group(cls=Commands)
-def client() -> None:
-    """Talk to a peer from the command line."""
-
-
-@client.command(epilog="Example: zflow client call localhost:12345 /search --text 'a question' --parameters top_k=3")
-@click.argument("address", metavar="HOST:PORT")
-@click.argument("endpoint", default="/")
-@_ways
-@click.option("--text", "texts", multiple=True, metavar="TEXT", help="a Document with this text; may be repeated")
-@click.option("--json", "documents", metavar="JSON|@FILE|-", help="a Document or a list of them; - reads stdin")
-@click.option("--parameters", multiple=True, metavar="KEY=VALUE|JSON", help="parameters of the request")
-@click.option("--request-size", default=100, show_default=True, type=int, help="Documents per request")
-@click.option("--timeout", type=float, metavar="SECONDS", help="how long each request may take")
-@click.option("--target-executor", metavar="PATTERN", help="ask only Executors whose name matches")
-def call(address: str, endpoint: str, texts: Sequence[str], documents: str | None, **options: Any) -> None:
-    """Post Documents to ENDPOINT and print the answer as JSON."""
-    from zflow.client import Client
-
-    parameters = {}
-    for words in options.pop("parameters"):
-        parameters.update(mapping(words))
-    inputs = [{"text": text} for text in texts] + _documents(documents)
-    keys = {name: options.pop(name) for name in ("keys", "server_key", "insecure")}
-    with Client(address, **keys) as asking:
-        responses = asking.post(
-            endpoint, inputs, parameters=parameters, return_responses=True, results_in_order=True, **options
-        )
-    docs = [document for response in responses for document in response.docs.to_list()]
-    results = [response.results for response in responses if response.results]
-    click.echo(json.dumps({"docs": docs, **({"results": results} if results else {})}, indent=2, default=str))
-
-
-@client.command(epilog="Example: zflow client describe localhost:12345")
-@click.argument("address", metavar="HOST:PORT")
-@_ways
-@click.option(
-    "--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="how long to wait"
-)
-def describe(address: str, timeout: int, **keys: Any) -> None:
-    """Print what a peer offers: the endpoints of an Executor, or the nodes of a Flow."""
-    from zflow import probing
-    from zflow.client import address_of, way_to
-
-    where = address_of(address)
-    click.echo(json.dumps(probing.describe(where, timeout / 1000, way_to(where, **keys)), indent=2))
-
-
 @main.command(epilog="Example: zflow keygen, then, on the other side: zflow keys allow NAME KEY")
 @_folder
 def keygen(folder: str) -> None:
@@ -350,19 +295,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-def _documents(source: str | None) -> list[Any]:
-    if source is None:
-        return []
-    if source == "-":
-        source = sys.stdin.read()
-    elif source.startswith("@"):
-        source = Path(source[1:]).read_text(encoding="utf-8")
-    try:
-        value = json.loads(source)
-    except ValueError as error:
-        raise click.BadParameter(f"--json: {error}") from None
-    return value if isinstance(value, list) else [value]
-
-
-for _command in (check,):
+for _command in (check, client, status, top, plot):
     main.add_command(_command)

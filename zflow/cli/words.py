@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+KEYS_FOLDER = "ZFLOW_KEYS, or ~/.config/zflow/keys"  # where keys are unless another folder is named
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
+
+
+def ways(command: AnyCommand) -> AnyCommand:
+    """The options of whoever calls a peer that may have keys."""
+    for option in (
+        click.option("--insecure", is_flag=True, help="no keys, though the peer is not on this host"),
+        click.option("--server-key", metavar="KEY", help="public key by which the peer is known, if it has keys"),
+        click.option("--keys", metavar="FOLDER", help=f"folder of our own keys  [default: {KEYS_FOLDER}]"),
+    ):
+        command = option(command)
+    return command
 
 
 def mapping(words: str) -> dict[str, Any]:

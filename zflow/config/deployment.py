@@ -106,9 +106,9 @@ def _divided(options: Mapping[str, Any], place: Place, surface: Surface) -> tupl
     return executor, {name: value for name, value in options.items() if name in of_the_front}
 
 
-def is_deployment(path: str | Path) -> bool:
-    """Whether the YAML file at `path` describes a Deployment, and not an Executor. Raises ConfigError."""
-    value, _ = parse(Path(path), class_allowed=lambda path: True)
+def is_deployment(path: str | Path, *, context: Mapping[str, Any] | None = None) -> bool:
+    """Whether the YAML file at `path` describes a Deployment, and nothing else. Raises ConfigError."""
+    value, _ = parse(Path(path), class_allowed=lambda path: True, context=context)
     return isinstance(value, Mapping) and value.get("jtype") == "Deployment"
 
 

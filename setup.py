@@ -40,6 +40,7 @@ TEST = [
     "matplotlib>=3.8",  # bench draws with it
     "nbclient>=0.10",  # a notebook as users have it
     "ipykernel>=6.29",
+    "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it

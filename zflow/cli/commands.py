@@ -18,6 +18,7 @@ import click
 from zflow.cli.check import check
 from zflow.cli.client import client
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_gateway, of_an_executor
+from zflow.cli.export import export
 from zflow.cli.groups import Commands
 from zflow.cli.looking import status, top
 from zflow.cli.plot import plot
@@ -289,5 +290,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot):
+for _command in (check, client, status, top, plot, export):
     main.add_command(_command)

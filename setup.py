@@ -41,6 +41,7 @@ TEST = [
     "nbclient>=0.10",  # a notebook as users have it
     "ipykernel>=6.29",
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
+    "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it

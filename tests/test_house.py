@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import zflow
+from zflow import errors
 
 PACKAGE = Path(zflow.__file__).parent
 TESTS = Path(__file__).parent
@@ -294,12 +295,16 @@ def test_every_module_has_its_tests_in_the_same_place():
 
 @each_module
 def test_a_front_door_holds_nothing_itself(module):
-    """`__init__` imports, names what is public, and may fetch a name that is expensive when it is asked for."""
+    """`__init__` imports, names what is public, and may fetch the names when they are asked for."""
     if module.path.name != "__init__.py":
         return
     kinds = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
-    held = [node for node in module.tree.body if not isinstance(node, kinds)]
-    assert [getattr(node, "name", node.lineno) for node in held] in ([], ["__getattr__"])
+    held = [node for node in module.tree.body if not isinstance(node, kinds) and not _is_for_type_checkers(node)]
+    assert [getattr(node, "name", node.lineno) for node in held] in ([], ["__getattr__", "__dir__"])
+
+
+def _is_for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def test_every_test_module_has_its_module_in_the_same_place():
@@ -319,9 +324,7 @@ def test_the_public_names_are_these():
 
 
 def test_every_error_of_ours_is_public():
-    kinds = {
-        name for name, value in vars(zflow.errors).items() if isinstance(value, type) and issubclass(value, Exception)
-    }
+    kinds = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     assert kinds <= set(PUBLIC)
 
 
@@ -341,6 +344,21 @@ def test_importing_zflow_brings_nothing_that_is_expensive():
     loaded = set(_run("import sys, zflow; print(*sys.modules)").split())
     assert "zflow" in loaded
     assert loaded & EXPENSIVE == set()
+
+
+def test_a_public_name_is_fetched_when_it_is_asked_for_and_is_what_its_room_has():
+    told = _run(
+        "import sys, zflow\n"
+        "print({'zflow.flow', 'zmq'} & set(sys.modules), 'Flow' in dir(zflow), 'Flow' in vars(zflow))\n"
+        "print(zflow.Flow is sys.modules['zflow.flow'].Flow, 'Flow' in vars(zflow))"
+    )
+    assert told.splitlines() == ["set() True False", "True True"]
+
+
+def test_type_checkers_are_told_of_every_public_name():
+    [door] = [module for module in MODULES if module.name == "zflow"]
+    told = [node for node in ast.walk(door.tree) if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    assert {alias.name for node in told for alias in node.names} - {"import_module"} == set(PUBLIC)
 
 
 def test_importing_zflow_has_no_side_effects():

@@ -1,39 +1,46 @@
 """zflow: a ZeroMQ peer-to-peer runtime for Python.
 
 Write an `Executor` class with `@requests` methods, compose Executors into a `Flow`, call it with a `Client`.
+
+The front door opens the room of a name when the name is asked for: who only wants `zflow --help`, or Documents, does
+not pay for sockets and supervisors.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from zflow.batching import dynamic_batching
-from zflow.client import Client
-from zflow.deployment import Deployment
-from zflow.documents import Document, DocumentArray
-from zflow.errors import (
-    AuthError,
-    CallbackError,
-    Cancelled,
-    ConfigError,
-    DeadlineExceeded,
-    ExecutorError,
-    InvalidDocument,
-    InvalidRequest,
-    PoisonRequest,
-    PortInUse,
-    ProtocolError,
-    RemoteError,
-    ResourceExhausted,
-    StartError,
-    TopologyError,
-    Unavailable,
-    UnsupportedRequest,
-    WorkspaceError,
-    ZflowError,
-)
-from zflow.executor import Executor, requests
-from zflow.flow import Flow
-from zflow.response import Response
 from zflow.version import __version__
+
+if TYPE_CHECKING:
+    from zflow.asynchronous import AsyncClient
+    from zflow.batching import dynamic_batching
+    from zflow.client import Client
+    from zflow.deployment import Deployment
+    from zflow.documents import Document, DocumentArray
+    from zflow.errors import (
+        AuthError,
+        CallbackError,
+        Cancelled,
+        ConfigError,
+        DeadlineExceeded,
+        ExecutorError,
+        InvalidDocument,
+        InvalidRequest,
+        PoisonRequest,
+        PortInUse,
+        ProtocolError,
+        RemoteError,
+        ResourceExhausted,
+        StartError,
+        TopologyError,
+        Unavailable,
+        UnsupportedRequest,
+        WorkspaceError,
+        ZflowError,
+    )
+    from zflow.executor import Executor, requests
+    from zflow.flow import Flow
+    from zflow.response import Response
 
 __all__ = [
     "AsyncClient",
@@ -68,11 +75,28 @@ __all__ = [
     "requests",
 ]
 
+_ROOMS = {  # of each name that is no error
+    "AsyncClient": "asynchronous",
+    "Client": "client",
+    "Deployment": "deployment",
+    "Document": "documents",
+    "DocumentArray": "documents",
+    "Executor": "executor",
+    "Flow": "flow",
+    "Response": "response",
+    "dynamic_batching": "batching",
+    "requests": "executor",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """`AsyncClient` when it is asked for: it brings asyncio with it, which few scripts need."""
-    if name == "AsyncClient":
-        from zflow.asynchronous import AsyncClient
+    """A public name, when it is asked for the first time."""
+    if name not in __all__:
+        raise AttributeError(f"module 'zflow' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(f"zflow.{_ROOMS.get(name, 'errors')}"), name)
+    return value
 
-        return AsyncClient
-    raise AttributeError(f"module 'zflow' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """The public names, for who completes them."""
+    return sorted({*globals(), *__all__})

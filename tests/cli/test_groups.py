@@ -42,3 +42,20 @@ def test_a_word_that_is_near_to_nothing_lists_what_there_is() -> None:
 def test_an_error_of_zflow_is_told_and_becomes_its_exit_code(which: str, code: int) -> None:
     result = CliRunner().invoke(top, ["inner", "fail", which])
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", "Error: as asked\n")
+
+
+def test_commands_stand_under_headings_and_none_is_left_out() -> None:
+    group = Commands("top", headings={"Fetch": ("get",), "Empty": ("absent",), "Carry": ("put", "bear")})
+    for name in ("bear", "get", "other", "put"):
+        group.add_command(click.Command(name, help=f"What {name} does."))
+    group.add_command(click.Command("secret", hidden=True))
+    lines = CliRunner().invoke(group, ["--help"]).stdout.split("\n\n")[-3:]
+    assert [[word.split() for word in part.splitlines()] for part in lines] == [
+        [["Fetch:"], ["get", "What", "get", "does."]],
+        [["Carry:"], ["put", "What", "put", "does."], ["bear", "What", "bear", "does."]],
+        [["More", "commands:"], ["other", "What", "other", "does."]],
+    ]
+
+
+def test_a_group_without_headings_lists_its_commands() -> None:
+    assert "\nCommands:\n  inner  A group in a group.\n" in CliRunner().invoke(top, ["--help"]).stdout

@@ -283,3 +283,15 @@ def test_a_spec_travels() -> None:
     spec = flow({"uses": "Encoder", "env": {"A": 1}}, port=5)
     travelled = pickle.loads(pickle.dumps(spec))
     assert travelled == spec and travelled.executors[0].given == spec.executors[0].given
+
+
+def test_a_join_of_all_is_told_that_it_needs_no_needs() -> None:
+    flow = FlowSpec().add(name="a").add(name="b")
+    with pytest.raises(ConfigError, match="needs: needs_all joins every Executor that is loose"):
+        flow.needs_all(needs=["a"])
+
+
+@pytest.mark.parametrize("key", [False, 0, {}])
+def test_a_key_of_an_external_executor_is_text(key: object) -> None:
+    with pytest.raises(ConfigError, match="server_key: a public key is text"):
+        ExecutorSpec.from_options(external=True, port_in=1, server_key=key)

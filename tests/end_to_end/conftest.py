@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hosts import Hosts, can_make_hosts, two_hosts
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -78,3 +80,12 @@ def port() -> int:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
         return number
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """Two hosts that are joined; skipped where none can be made."""
+    if reason := can_make_hosts():
+        pytest.skip(reason)
+    with two_hosts() as made:
+        yield made

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.support.hosts import THERE, Hosts
 from tests.support.processes import read_until
-
-HERE, THERE = "10.231.7.1", "10.231.7.2"
 
 ASK = f"""
 from zflow import DocumentArray, Flow
@@ -30,48 +24,8 @@ class There(Executor):
 """
 
 
-def can_make_hosts() -> str:
-    """Why network namespaces cannot be made here; empty when they can."""
-    if os.geteuid() != 0:
-        return "making network namespaces takes root"
-    if shutil.which("ip") is None:
-        return "the command ip (iproute2) is not installed"
-    name = f"zflow-probe-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
-    if made.returncode:
-        return f"no network namespaces here: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    return ""
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[str, str]]:
-    """Two hosts by name: the first has the address HERE, the second THERE."""
-    reason = can_make_hosts()
-    if reason:
-        pytest.skip(reason)
-    here, there = f"zflow-here-{os.getpid()}", f"zflow-there-{os.getpid()}"
-    cables = (f"zh{os.getpid()}", f"zt{os.getpid()}")
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True)
-
-    try:
-        for name in (here, there):
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("link", "add", cables[0], "netns", here, "type", "veth", "peer", "name", cables[1], "netns", there)
-        for name, cable, address in ((here, cables[0], HERE), (there, cables[1], THERE)):
-            ip("-n", name, "address", "add", f"{address}/24", "dev", cable)
-            ip("-n", name, "link", "set", cable, "up")
-        yield here, there
-    finally:
-        for name in (here, there):
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-
-
-def test_an_executor_is_reached_from_another_host(hosts: tuple[str, str], tmp_path: Path, start, zflow_command) -> None:
-    here, there = hosts
+def test_an_executor_is_reached_from_another_host(hosts: Hosts, tmp_path: Path, start, zflow_command) -> None:
+    here, there, _ = hosts
     (tmp_path / "there.py").write_text(EXECUTOR)
     (tmp_path / "there.yml").write_text("jtype: There\nmetas:\n  py_modules: [there.py]\n")
     command = (*zflow_command, "executor", "--uses", str(tmp_path / "there.yml"), "--port-in", "12345")
@@ -84,9 +38,9 @@ def test_an_executor_is_reached_from_another_host(hosts: tuple[str, str], tmp_pa
 
 
 def test_loopback_is_the_default_and_other_hosts_reach_nothing(
-    hosts: tuple[str, str], tmp_path: Path, start, zflow_command
+    hosts: Hosts, tmp_path: Path, start, zflow_command
 ) -> None:
-    here, there = hosts
+    here, there, _ = hosts
     process = start("ip", "netns", "exec", there, *zflow_command, "executor", "--port-in", "12345")
     read_until(process, "127.0.0.1:12345")
     pinged = subprocess.run(

@@ -1,6 +1,7 @@
 """The commands that start, ask and change things, and the one that all commands stand under.
 
-Options of Executors and Flows are those of config/spec.py, under the same names; their help texts come from there.
+Options of Executors and Flows are those of config/spec.py (see described.py). Each command imports what it needs when
+it runs: `zflow --help` must be quick.
 """
 
 from __future__ import annotations
@@ -8,75 +9,58 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zflow.cli.check import check
 from zflow.cli.client import client
-from zflow.cli.exporting import export
+from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
+from zflow.cli.export import export
 from zflow.cli.groups import Commands
 from zflow.cli.looking import status, top
 from zflow.cli.plot import plot
 from zflow.cli.words import KEYS_FOLDER, mapping, ways
-from zflow.config.deployment import OF_A_GRAPH, OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
-from zflow.config.places import Place
-from zflow.config.spec import ExecutorSpec, FlowSpec, Option, Surface, options_of
 from zflow.errors import ConfigError, Unavailable
 from zflow.version import __version__
 
-AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
-
-
-def spec_options(
-    spec: type, *, leave_out: Sequence[str] = (), only: Sequence[str] = ()
-) -> Callable[[AnyCommand], AnyCommand]:
-    """A click option for every option of `spec` that the command line takes; `only` for these, if there are any."""
-
-    def decorate(command: AnyCommand) -> AnyCommand:
-        for item in reversed(options_of(spec)):
-            if Surface.CLI in item.surfaces and item.name not in leave_out and (not only or item.name in only):
-                command = _click_option(item)(command)
-        return command
-
-    return decorate
-
-
-def _click_option(item: Option) -> Callable[[AnyCommand], AnyCommand]:
-    flags = [item.flag, *(f"--{alias.replace('_', '-')}" for alias in item.aliases)]
-    unit = f" [{item.unit}]" if item.unit else ""
-    default = f"  [default: {item.default}]" if item.default not in (None, "", (), {}, False) else ""
-    help_text = f"{item.help}{unit}{default}"
-    if not item.metavar:
-        return click.option(*flags, item.name, is_flag=True, default=None, help=help_text)
-    return click.option(*flags, item.name, multiple=item.kind.many, metavar=item.metavar, help=help_text)
-
-
-def _given(spec: type, words: dict[str, Any]) -> dict[str, Any]:
-    """The options that were really given, as values."""
-    given = {}
-    for item in options_of(spec):
-        word = words.get(item.name)
-        if word is not None and word != ():
-            given[item.name] = word if isinstance(word, bool) else item.read(word)
-    return given
-
+if TYPE_CHECKING:
+    from zflow.config.deployment import DeploymentSpec
+    from zflow.config.spec import FlowSpec
 
 _folder = click.option(
     "--keys", "folder", default="", metavar="FOLDER", help=f"folder of keys  [default: {KEYS_FOLDER}]"
 )
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+HEADINGS = {
+    "Write": ("new", "check", "plot", "export", "hub"),
+    "Serve": ("flow", "deployment", "executor", "gateway"),
+    "Ask": ("client", "ping", "status", "top"),
+    "Change what is served": ("scale", "rolling-update", "reload", "restart"),
+    "Keys": ("keygen", "keys"),
+    "This machine": ("doctor", "completion"),
+}
+
+
+@click.group(
+    cls=Commands,
+    headings=HEADINGS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: zflow new executor MyExecutor",
+)
 @click.version_option(__version__, "-v", "--version", prog_name="zflow")
 def main() -> None:
     """Serve Python functions as a graph of processes over ZeroMQ."""
 
 
-@main.command(epilog="Example: zflow executor --uses my-exec.yml --port-in 12345 --replicas 2")
-@spec_options(ExecutorSpec)
+@main.command(
+    cls=Described,
+    described_by=of_an_executor,
+    epilog="Example: zflow executor --uses my-exec.yml --port-in 12345 --replicas 2",
+)
 @click.option(
     "--keys", metavar="FOLDER", help="folder of keys: only who is on its list may call  [default: ZFLOW_KEYS]"
 )
@@ -93,13 +77,18 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
     With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
     behind a head.
     """
-    place, given = Place("command line"), _given(ExecutorSpec, words)
-    spec = ExecutorSpec.from_options(place, Surface.CLI, **given)
+    from zflow.config.deployment import DeploymentSpec
+    from zflow.config.options import Surface
+    from zflow.config.places import Place
+    from zflow.config.spec import ExecutorSpec, FlowSpec
+
+    place, options = Place("command line"), given(ExecutorSpec, words)
+    spec = ExecutorSpec.from_options(place, Surface.CLI, **options)
     if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart):
         front = {"insecure": insecure or None, "keys": keys}
-        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given, **front))
+        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **options, **front))
 
-    from zflow.config.plan import plan_standalone  # each command pays for what it needs: `--help` must be quick
+    from zflow.config.plan import plan_standalone
     from zflow.processes.entry import serve_worker
     from zflow.processes.logs import Log
 
@@ -111,24 +100,28 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
     sys.exit(serve_worker(plan, log=log))
 
 
-@main.command(epilog="Example: zflow deployment --uses deployment.yml --port 12345")
-@spec_options(ExecutorSpec, leave_out=OF_A_GRAPH)
-@spec_options(FlowSpec, only=OF_THE_FRONT)
+@main.command(
+    cls=Described, described_by=of_a_deployment, epilog="Example: zflow deployment --uses deployment.yml --port 12345"
+)
 def deployment(**words: Any) -> None:
     """Start an Executor with its replicas and shards, and serve it behind a head until Ctrl-C or SIGTERM.
 
     --uses may be the YAML file of a Deployment, too; options given here win over the file's.
     """
     from zflow.config.definition import is_file
+    from zflow.config.deployment import OF_THE_FRONT, DeploymentSpec, is_deployment, load_deployment
+    from zflow.config.options import Surface
+    from zflow.config.places import Place
+    from zflow.config.spec import ExecutorSpec, FlowSpec
 
     place, uses = Place("command line"), words["uses"]
-    given = {**_given(ExecutorSpec, words), **_given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})}
+    options = {**given(ExecutorSpec, words), **given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})}
     if uses is None or not is_file(uses) or not is_deployment(uses):
-        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **given))
-    del given["uses"]
+        return _serve(DeploymentSpec.from_options(place, Surface.CLI, **options))
+    del options["uses"]
     from zflow.deployment import Deployment
 
-    read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **given)  # noqa: E731
+    read = lambda: load_deployment(Path(uses)).override(place, Surface.CLI, **options)  # noqa: E731
     _run(Deployment._of(Path(uses), read))
 
 
@@ -151,9 +144,8 @@ def _run(service: Any) -> None:
         notifier.stopping()
 
 
-@main.command(epilog="Example: zflow flow --uses flow.yml --port 12345")
+@main.command(cls=Described, described_by=of_a_flow, epilog="Example: zflow flow --uses flow.yml --port 12345")
 @click.option("--uses", required=True, metavar="FILE", help="YAML file of the Flow")
-@spec_options(FlowSpec)
 def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
     from zflow.flow import Flow
@@ -161,9 +153,8 @@ def flow(uses: str, **words: Any) -> None:
     _run(Flow._of(Path(uses), lambda: _flow_spec(uses, words)))
 
 
-@main.command(epilog="Example: zflow gateway --uses flow.yml --port 12345, with external Executors in flow.yml")
+@main.command(cls=Described, described_by=of_a_gateway, epilog="Example: zflow gateway --uses flow.yml --port 12345")
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Flow whose Executors are external or in its peers")
-@spec_options(FlowSpec, leave_out=("reload", "restart"))
 def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; what it asks must run already, where the Flow says."""
     from zflow.config.plan import plan_gateway
@@ -177,19 +168,26 @@ def gateway(uses: str, **words: Any) -> None:
     sys.exit(serve_gateway(plan_gateway(spec), log=log))
 
 
-@main.command(epilog="Example: zflow head --uses deployment.yml --port 12345, with peers in deployment.yml")
+@main.command(
+    cls=Described,
+    described_by=of_a_front,
+    epilog="Example: zflow head --uses deployment.yml --port 12345, with peers in deployment.yml",
+)
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
 @click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
-@spec_options(FlowSpec, only=OF_THE_FRONT)
 def head(uses: str, **words: Any) -> None:
     """Serve only the head of a Deployment, in the foreground; its processes must run already, where its peers say."""
+    from zflow.config.deployment import OF_THE_FRONT, load_deployment
+    from zflow.config.options import Surface
+    from zflow.config.places import Place
     from zflow.config.plan import plan_head
+    from zflow.config.spec import FlowSpec
     from zflow.processes.entry import serve_head
     from zflow.processes.logs import Log
 
-    place, given = Place("command line"), _given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
-    given |= {"host": words["host"]} if words["host"] else {}
-    spec = load_deployment(_source(uses)).override(place, Surface.CLI, **given)
+    place, options = Place("command line"), given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
+    options |= {"host": words["host"]} if words["host"] else {}
+    spec = load_deployment(_source(uses)).override(place, Surface.CLI, **options)
     plan = plan_head(spec)
     log = Log(plan.name, quiet=spec.front.quiet, quiet_error=plan.quiet_error)
     if spec.front.insecure and not spec.front.keys:
@@ -322,9 +320,12 @@ def list_keys(folder: str) -> None:
 
 
 def _flow_spec(uses: str, words: dict[str, Any]) -> FlowSpec:
+    from zflow.config.options import Surface
+    from zflow.config.places import Place
+    from zflow.config.spec import FlowSpec
     from zflow.config.yaml_file import load_flow
 
-    return load_flow(_source(uses)).override(Place("command line"), Surface.CLI, **_given(FlowSpec, words))
+    return load_flow(_source(uses)).override(Place("command line"), Surface.CLI, **given(FlowSpec, words))
 
 
 def _source(uses: str) -> Path | str:

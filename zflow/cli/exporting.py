@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from zflow.cli.groups import Commands
 from zflow.cli.words import mapping
 from zflow.errors import ConfigError
 
@@ -37,12 +36,7 @@ def _with(*options: Callable[[AnyCommand], AnyCommand]) -> Callable[[AnyCommand]
     return decorate
 
 
-@click.group(cls=Commands)
-def export() -> None:
-    """Write what a Flow or Deployment in a YAML FILE is for others that start processes."""
-
-
-@export.command("docker-compose", epilog="Example: zflow export docker-compose flow.yml docker-compose.yml")
+@click.command("docker-compose", epilog="Example: zflow export docker-compose flow.yml docker-compose.yml")
 @_with(*_PATHS)
 @click.argument("output", metavar="OUTPUT", type=click.Path())
 @_with(*_IMAGES)
@@ -58,7 +52,7 @@ def docker_compose(file: str, output: str, not_internal: bool, **words: Any) -> 
     click.echo(output, err=True)
 
 
-@export.command(epilog="Example: zflow export kubernetes flow.yml k8s --k8s-namespace search --image me/search:1")
+@click.command(epilog="Example: zflow export kubernetes flow.yml k8s --k8s-namespace search --image me/search:1")
 @_with(*_PATHS)
 @click.argument("output", metavar="FOLDER", type=click.Path())
 @_with(*_IMAGES)
@@ -79,7 +73,7 @@ def kubernetes(file: str, output: str, no_network_policy: bool, **words: Any) ->
     click.echo(str(Path(output) / "NOTES.txt"), err=True)
 
 
-@export.command(epilog="Example: zflow export systemd flow.yml units --folder /opt/search")
+@click.command(epilog="Example: zflow export systemd flow.yml units --folder /opt/search")
 @_with(*_PATHS)
 @click.argument("output", metavar="FOLDER", type=click.Path())
 @click.option("--program", metavar="PATH", help="the zflow command of the board  [default: this one]")

@@ -58,7 +58,14 @@ def _read(word: str) -> Any:
     return int(word) if re.fullmatch(r"\d{1,4}", word) else word
 
 
-CPUS = Kind("N|CORES", checked_cpus, _read)
+_SHAPE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": MOST},
+        {"type": "string", "pattern": "^ *[0-9]+ *[-,][0-9, -]*$"},
+        {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": MOST - 1}, "minItems": 1},
+    ]
+}
+CPUS = Kind("N|CORES", checked_cpus, _read, shape=_SHAPE)
 
 
 def cores_of(turn: int, cpus: Cpus, available: Sequence[int]) -> tuple[int, ...]:

@@ -9,10 +9,10 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from zflow.config import devices
+from zflow.config import devices, shapes
 from zflow.config.places import Place, shown
 from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError
@@ -35,7 +35,8 @@ class Kind:
     """One kind of value.
 
     metavar: how the command line's help shows it. check: see above. read: from a word of the command line to what
-    `check` takes. choices: all of the values, where they can be listed. many: the command line may repeat it.
+    `check` takes. choices: all of the values, where they can be listed. many: the command line may repeat it. shape:
+    what JSON Schema says of such a value, never more than `check` does.
     """
 
     metavar: str
@@ -43,6 +44,7 @@ class Kind:
     read: Callable[[str], Any]
     choices: tuple[str, ...] = ()
     many: bool = False
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
     def checked(self, value: Any, place: Place) -> Any:
         """`value` in its normal form. Raises ConfigError with the address of the fault."""
@@ -92,7 +94,8 @@ def whole(lowest: int, highest: int, *, metavar: str = "N") -> Kind:
             raise Unfit(f"a whole number from {lowest} to {highest}")
         return number
 
-    return Kind(metavar, check, _read_number)
+    shape = {"type": "integer", "minimum": lowest, "maximum": highest}
+    return Kind(metavar, check, _read_number, shape=shape)
 
 
 def one_of(*choices: str) -> Kind:
@@ -103,7 +106,7 @@ def one_of(*choices: str) -> Kind:
             raise Unfit(f"one of {', '.join(choices)}")
         return value
 
-    return Kind("|".join(choices), check, str, choices)
+    return Kind("|".join(choices), check, str, choices, shape={"enum": list(choices)})
 
 
 def _milliseconds(value: Any) -> int:
@@ -237,13 +240,18 @@ def _bare_host(value: Any) -> str:
     return host
 
 
-TEXT = Kind("TEXT", _text, str)
-FLAG = Kind("", _flag, _read_flag)
-MILLISECONDS = Kind("MS", _milliseconds, _read_number)
+_SOME = {"type": "integer", "minimum": FOR_EVER, "maximum": (1 << 31) - 1, "not": {"const": 0}}
+_NAMED = {**shapes.NODE, "not": {"const": GATEWAY}}
+_PEERS = shapes.mapping({"type": "string", "pattern": f"^(?:{_GROUP.pattern})$"}, shapes.one_or_many(shapes.ADDRESS))
+_ENV = shapes.mapping({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}, {"type": ["string", "number"]})
+
+TEXT = Kind("TEXT", _text, str, shape=shapes.TEXT)
+FLAG = Kind("", _flag, _read_flag, shape={"type": "boolean"})
+MILLISECONDS = Kind("MS", _milliseconds, _read_number, shape=_SOME)
 PORT = whole(0, 65535, metavar="PORT")
-VARIABLES = Kind("NAME=VALUE", _variables, read_mapping, many=True)
-NAME = Kind("NAME", _name, str)
-NEEDS = Kind("NAME", _needs, _read_list, many=True)
-HOSTS = Kind("HOST", _hosts, _read_list, many=True)
-PEERS = Kind("NAME=HOST:PORT", _peers, read_mapping, many=True)
-HOST = Kind("HOST", _bare_host, str)
+VARIABLES = Kind("NAME=VALUE", _variables, read_mapping, many=True, shape=_ENV)
+NAME = Kind("NAME", _name, str, shape=_NAMED)
+NEEDS = Kind("NAME", _needs, _read_list, many=True, shape=shapes.one_or_many(shapes.NODE))
+HOSTS = Kind("HOST", _hosts, _read_list, many=True, shape=shapes.one_or_many(shapes.HOST))
+PEERS = Kind("NAME=HOST:PORT", _peers, read_mapping, many=True, shape=_PEERS)
+HOST = Kind("HOST", _bare_host, str, shape=shapes.HOST)

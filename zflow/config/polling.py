@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from zflow.config import shapes
 from zflow.config.kinds import Kind, Unfit
 from zflow.config.places import shown
 from zflow.endpoints import endpoint_problem
@@ -62,4 +63,6 @@ def _read(words: str) -> Any:
     return {endpoint.strip(): way.strip() for endpoint, _, way in pairs}
 
 
-POLLING = Kind("ANY|ALL|/ENDPOINT=ALL,...", _checked, _read)
+_ENDPOINTS = {"type": "string", "pattern": f"^([{OTHERS}]|{shapes.ENDPOINT})$"}
+_SHAPE = {"anyOf": [shapes.WAY, {**shapes.mapping(_ENDPOINTS, shapes.WAY), "minProperties": 1}]}
+POLLING = Kind("ANY|ALL|/ENDPOINT=ALL,...", _checked, _read, shape=_SHAPE)

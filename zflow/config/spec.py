@@ -13,6 +13,7 @@ from typing import Any
 
 from zflow.batching import checked_batching
 from zflow.config import keys as key_files
+from zflow.config import shapes
 from zflow.config.cores import CPUS, Cpus
 from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
 from zflow.config.kinds import (
@@ -49,17 +50,35 @@ MAX_SHARDS = 256
 _HERE = Place()  # an option's own name says enough where Python gave it
 _WARM = one_of("warm", "spawn")
 _PERIOD = whole(1, (1 << 31) - 1, metavar="MS")
-_USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str)
-_ARGUMENTS = Kind("KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True)
-_METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True)
-_REQUESTS = Kind("/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True)
-_BATCHING = Kind("/ENDPOINT|METHOD=JSON", lambda value: checked_batching(value, _HERE), read_mapping, many=True)
-_MODULES = Kind("FILE|MODULE", lambda value: checked_modules(value, Folder.current(), _HERE), str, many=True)
-_WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping)
+_USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
+_ARGUMENTS = Kind(
+    "KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True, shape=shapes.ARGUMENTS
+)
+_METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True, shape=shapes.METAS)
+_REQUESTS = Kind(
+    "/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True, shape=shapes.REQUESTS
+)
+_BATCHING = Kind(
+    "/ENDPOINT|METHOD=JSON",
+    lambda value: checked_batching(value, _HERE),
+    read_mapping,
+    many=True,
+    shape=shapes.BATCHING,
+)
+_MODULES = Kind(
+    "FILE|MODULE",
+    lambda value: checked_modules(value, Folder.current(), _HERE),
+    str,
+    many=True,
+    shape=shapes.MODULES,
+)
+_WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping, shape={"type": "object"})
 _LATE = one_of(FAIL, SKIP)
-_SERVER_KEY = Kind("KEY", lambda value: _checked_server_keys(value), str)
-_FOLDER = Kind("FOLDER", lambda value: TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value), str)
-_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str)
+_SERVER_KEY = Kind(
+    "KEY", lambda value: _checked_server_keys(value), str, shape=shapes.one_or_many({"type": "string"}, 0)
+)
+_FOLDER = Kind("FOLDER", lambda value: _checked_folder(value), str, shape=shapes.TEXT)
+_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str, shape=shapes.TEXT)
 
 
 @dataclass(frozen=True)
@@ -169,12 +188,7 @@ class ExecutorSpec:
     retries: int | None = option(
         whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
     )
-    queue_bytes: int | None = option(
-        whole(1, 1 << 40),
-        None,
-        "how many bytes of requests may wait for it; more is refused (default: 1 GiB for all of a gateway)",
-        unit="bytes",
-    )
+    queue_bytes: int | None = option(whole(1, 1 << 40), None, "how many bytes may wait for it (default: 1 GiB in all)")
     idempotent: bool = option(FLAG, False, "every endpoint may run more than once for one request")
     no_reduce: bool = option(
         FLAG,
@@ -235,10 +249,14 @@ def _checked_condition(value: Any) -> dict[str, Any]:
     return decode_map(encode_condition(mapping(value)))
 
 
+def _checked_folder(value: Any) -> Any:
+    return TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
 def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         return tuple(key_files.checked_key(item) for item in value)
-    return key_files.checked_key(value) if value else ""
+    return "" if value == "" else key_files.checked_key(value)
 
 
 def _whole_path(folder: str) -> str:
@@ -301,9 +319,7 @@ class FlowSpec:
         unit="ms",
         variable="ZFLOW_TIMEOUT_READY",
     )
-    start_method: str = option(
-        _WARM, "warm", "fork processes from a warm parent, or spawn fresh ones", variable="ZFLOW_START_METHOD"
-    )
+    start_method: str = option(_WARM, "warm", "fork from a warm parent, or spawn", variable="ZFLOW_START_METHOD")
     reload: bool = option(FLAG, False, "renew Executors when Python files that they are made of change")
     restart: bool = option(FLAG, False, "renew what has changed in the YAML files of the Flow and its Executors")
     asyncio: bool = option(FLAG, False, "post and its siblings are for async for and await", surfaces=IN_FLOWS)
@@ -393,6 +409,8 @@ class FlowSpec:
         loose = [executor.name for executor in awaited if executor.name not in needed]
         if not loose:
             raise place.fault("there is no Executor to join yet; add some first", TopologyError)
+        if options.pop("needs", None) is not None:
+            raise place.down("needs").fault("needs_all joins every Executor that is loose; leave needs out")
         named = {"name": self._free_name("joiner"), **options}
         return self.add(place, surface, **named, needs=loose)
 

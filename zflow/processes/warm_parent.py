@@ -41,6 +41,7 @@ _TASKS = "/proc/self/task"
 _DESCRIPTORS = "/dev/fd"
 _ENTRY = "zflow.processes.entry"
 _FAMILY = "zflow.processes.family"
+_FRONT_DOOR = ("zflow.client", "zflow.deployment", "zflow.flow")  # what modules of users import beside Executor
 _LOOK_AGAIN_MS = 500
 
 
@@ -268,6 +269,8 @@ def end_idle_threads() -> None:
 def _learn_the_part() -> None:
     """Import what every child needs, and run it. Fresh interpreters need neither, and need not wait for it."""
     importlib.import_module(_ENTRY)
+    for name in _FRONT_DOOR:
+        importlib.import_module(name)
     stand_ready()
     with contextlib.suppress(Exception):  # what it saves is worth nothing against a Flow that does not start
         importlib.import_module("zflow.processes.rehearsal").rehearse()

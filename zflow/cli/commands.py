@@ -37,7 +37,7 @@ _folder = click.option(
 
 HEADINGS = {
     "Write": ("new", "check", "plot", "export", "hub"),
-    "Serve": ("flow", "deployment", "executor", "gateway"),
+    "Serve": ("flow", "deployment", "executor", "gateway", "head"),
     "Ask": ("client", "ping", "status", "top"),
     "Change what is served": ("scale", "rolling-update", "reload", "restart"),
     "Keys": ("keygen", "keys"),
@@ -49,7 +49,7 @@ HEADINGS = {
     cls=Commands,
     headings=HEADINGS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example: zflow new executor MyExecutor",
+    epilog="Example: zflow flow --uses flow.yml --port 12345",
 )
 @click.version_option(__version__, "-v", "--version", prog_name="zflow")
 def main() -> None:

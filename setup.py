@@ -57,7 +57,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["zflow", "zflow.*"]),
-    package_data={"zflow": ["py.typed"]},
+    package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
     extras_require={"test": TEST, "demo": DEMO, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},

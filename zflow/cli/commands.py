@@ -17,10 +17,12 @@ import click
 
 from zflow.cli.check import check
 from zflow.cli.client import client
+from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
 from zflow.cli.looking import status, top
+from zflow.cli.new import new
 from zflow.cli.plot import plot
 from zflow.cli.words import KEYS_FOLDER, mapping, ways
 from zflow.errors import ConfigError, Unavailable
@@ -340,5 +342,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot, export):
+for _command in (check, client, status, top, plot, export, new, completion):
     main.add_command(_command)

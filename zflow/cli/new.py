@@ -1,0 +1,50 @@
+"""`zflow new`: the files of an Executor or a Flow to begin with."""
+
+from __future__ import annotations
+
+import click
+
+from zflow.cli.groups import Commands
+
+
+@click.group(cls=Commands, epilog="Example: zflow new executor MyExecutor")
+def new() -> None:
+    """Write the files of a new Executor or Flow, which run and pass their tests as they are."""
+
+
+_folder = click.option("--dir", "folder", metavar="FOLDER", help="where they shall be  [default: a folder NAME here]")
+
+
+@new.command(epilog="Example: zflow new executor MyExecutor --dir my-executor --dockerfile")
+@click.argument("name")
+@_folder
+@click.option("--dockerfile", is_flag=True, help="with a Dockerfile, to make an image of it")
+def executor(name: str, folder: str | None, dockerfile: bool) -> None:
+    """Write executor.py, config.yml, requirements.txt, README.md and tests of an Executor class NAME.
+
+    Files that are there already stay as they are: then nothing is written.
+    """
+    _write("executor", name, folder, dockerfile)
+
+
+@new.command(epilog="Example: zflow new flow Search")
+@click.argument("name")
+@_folder
+@click.option("--dockerfile", is_flag=True, help="with a Dockerfile for its Executor")
+def flow(name: str, folder: str | None, dockerfile: bool) -> None:
+    """Write flow.yml and its test, and beside them an Executor in a folder of its own.
+
+    Files that are there already stay as they are: then nothing is written.
+    """
+    _write("flow", name, folder, dockerfile)
+
+
+def _write(kind: str, name: str, folder: str | None, dockerfile: bool) -> None:
+    from zflow.scaffold import new  # each command pays for what it needs: `--help` must be quick
+
+    made = new(kind, name, folder, dockerfile=dockerfile)
+    for path in made.files:
+        click.echo(str(made.folder / path), err=True)
+    click.echo("\nNext:", err=True)
+    for command in made.next_steps:
+        click.echo(f"  {command}")

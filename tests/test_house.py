@@ -393,3 +393,17 @@ def test_every_test_module_tells_what_it_shows():
         if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
     ]
     assert silent == []
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+BY_THE_WALL = {"developing", "processes/socket_directory"}  # they compare with the times of files
+
+
+@each_module
+def test_no_decision_goes_by_the_clock_on_the_wall(module):
+    """Who sets the clock, or takes the laptop to another zone, must not end anybody's request."""
+    if str(module.path.with_suffix("")) in BY_THE_WALL:
+        return
+    asked = {ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    assert asked.isdisjoint({"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.datetime.now"})

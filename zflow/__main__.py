@@ -3,4 +3,4 @@
 from zflow.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="zflow")  # as the installed command; click asks the name for what completes it

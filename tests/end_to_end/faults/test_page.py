@@ -1,4 +1,4 @@
-"""docs/reliability.md and the tests agree: each row is there once, each test that it names exists, and none is left out."""
+"""docs/reliability.md and the tests agree: each row is there once, and each test that it names exists."""
 
 from __future__ import annotations
 

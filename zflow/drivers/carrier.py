@@ -218,13 +218,18 @@ class Carrier:
         if self._front is None:
             return
         self._touched.add(self._front)
+        frames = encode(message)
         try:
-            sockets.send(self._front, route, encode(message), self._front_over_tcp)
+            sockets.send(self._front, route, frames, self._front_over_tcp)
         except zmq.ZMQError as error:
             self.dropped += 1
             if error.errno == zmq.EAGAIN:  # it does not read, and what it leaves unread must not stay here
                 self._callers.cut_off(route[0])
             self.carry(self.role.lost(route, f"cannot send: {error}", clock()))
+        else:
+            if self._front_over_tcp and self._callers.leaves_unread(route[0], frames):
+                self._callers.cut_off(route[0])
+                self.carry(self.role.lost(route, "it leaves too much unread", clock()))
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 

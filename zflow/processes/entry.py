@@ -47,7 +47,6 @@ NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
 _OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
-_OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
@@ -256,7 +255,7 @@ def _take_place(words: Words) -> None:
     if random is not None:
         random.seed()  # siblings forked from one state would all draw the same numbers
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+        Path("/proc/self/oom_score_adj").write_text(str(words["oom_score_adj"]))
 
 
 def _settle(placement: Placement) -> None:

@@ -27,7 +27,7 @@ _IMAGE = re.compile(
     r"(?!.*//)[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
 _ARGUMENTS = ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
-_PLAIN = ("max_concurrency", "idempotent", "quiet_error", "description")
+_PLAIN = ("max_concurrency", "idempotent", "quiet", "quiet_error", "description")
 
 
 class Images(NamedTuple):

@@ -12,6 +12,7 @@ from functools import cached_property
 from zflow.config.environment import log_level
 from zflow.errors import description_of
 from zflow.terminal import Screen
+from zflow.tracebacks import of_the_user
 
 _ROOT = "zflow"
 _SILENT = logging.CRITICAL + 1
@@ -27,9 +28,8 @@ class PeerFormatter(logging.Formatter):
         name = record.name.partition(".")[2] or _process_name
         letter = _LETTERS.get(record.levelno, record.levelname[:1])
         line = f"{name}@{record.process}[{letter}]:{record.getMessage()}"
-        if record.exc_info and record.exc_info[0] is not None:
-            line = f"{line}\n{HINT}\n{self.formatException(record.exc_info)}"
-        return line
+        details = of_the_user(record.exc_info[1]) if record.exc_info and record.exc_info[1] is not None else ""
+        return f"{line}\n{HINT}\n{details.rstrip()}" if details else line
 
 
 class _Stderr(logging.Handler):

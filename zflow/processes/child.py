@@ -193,8 +193,7 @@ class Child:
             "addresses": dict(addresses),
             "replicas": {group: list(links) for group, links in (replicas or {}).items()},
             "level": log.level,
-            "quiet": log.quiet,
-            "quiet_error": plan.quiet_error,
+            "voice": [log.quiet or plan.voice.quiet, plan.voice.quiet_error, plan.voice.config._asdict()],
         }
 
 

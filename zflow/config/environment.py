@@ -19,6 +19,7 @@ VARIABLES: dict[str, str] = {
     "ZFLOW_HUB": "registry of what hub:// and hub+docker:// name without one; http:// before it: without TLS",
     "ZFLOW_HUB_CACHE": "folder of Executors that came from registries (default: ~/.cache/zflow-hub)",
     "ZFLOW_KEYS": "folder of our keys, as `zflow keygen` makes it, where nobody names another",
+    "ZFLOW_LOG_CONFIG": "log_config of Flows and Executors that give none: plain, json, a YAML file, or KEY=VALUE",
     "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
     "ZFLOW_START_METHOD": "start_method of Flows and Executors that give none: warm or spawn",
     "ZFLOW_TIMEOUT_READY": "timeout_ready, in ms, of Flows and Executors that give none; -1 for ever",

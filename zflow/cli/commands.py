@@ -21,6 +21,7 @@ from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
+from zflow.cli.hub import hub
 from zflow.cli.looking import status, top
 from zflow.cli.new import new
 from zflow.cli.plot import plot
@@ -368,5 +369,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot, export, new, completion):
+for _command in (check, client, status, top, plot, export, new, hub, completion):
     main.add_command(_command)

@@ -32,7 +32,7 @@ from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, excess
 from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 
 _UP = "shards"  # the origin that the heads inside answer to
-_FOR_ALL_STAGES = ("node", "nodes")  # of the extra; the rest is about the documents as they came
+_FOR_ALL_STAGES = ("node", "nodes", "request")  # of the extra; the rest is about the documents as they came
 _OF_PIECES = ("partial", "items")
 _RETRYABLE = (Unavailable.code, ResourceExhausted.code)
 

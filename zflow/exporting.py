@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zflow.config.deployment import DeploymentSpec
+from zflow.config.images import checked_image
 from zflow.config.kinds import is_loopback
 from zflow.config.options import options_of
 from zflow.config.plain_yaml import dump
 from zflow.config.spec import FlowSpec
 from zflow.errors import ConfigError, nearest
 from zflow.exports.compose import USER, ComposeWishes, compose_document
-from zflow.exports.images import Images, checked_image
+from zflow.exports.images import Images
 from zflow.exports.kubernetes import KubernetesWishes, kubernetes_manifests, kubernetes_notes
 from zflow.exports.parts import Application, parts_of_deployment, parts_of_flow
 from zflow.exports.systemd import FIRST_PORT, SystemdWishes, systemd_notes, units

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -18,8 +17,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zflow.config import environment
 from zflow.errors import ConfigError
+from zflow.processes.errand import run
 from zflow.version import __version__
 
 _PATIENCE = 3600.0  # seconds for one call of pip: a wheel with CUDA has gigabytes
@@ -104,19 +103,10 @@ def zflow_wheel(folder: Path) -> str:
 
 def _pip(command: str, *words: str) -> None:
     quiet = ("--quiet", "--no-input", "--disable-pip-version-check")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", command, *quiet, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            env=environment.with_changes(_ALWAYS_THE_SAME),
-        )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"pip {command} took longer than {_PATIENCE:.0f} s, and was ended") from None
-    if done.returncode:
-        told = (done.stdout + done.stderr).strip()[-_MOST_TOLD:]
+    pip = [sys.executable, "-m", "pip", command, *quiet, *words]
+    answer = run(pip, patience=_PATIENCE, changes=_ALWAYS_THE_SAME)
+    if answer.code:
+        told = (answer.out + answer.err).strip()[-_MOST_TOLD:]
         raise ConfigError(f"pip {command} finds no wheels for {' '.join(words[-8:])}:\n{told}")
 
 

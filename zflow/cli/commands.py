@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zflow.cli.bundle import bundle
 from zflow.cli.check import check
 from zflow.cli.client import client
 from zflow.cli.completion import completion
@@ -39,7 +40,7 @@ _folder = click.option(
 
 
 HEADINGS = {
-    "Write": ("new", "check", "plot", "export", "hub"),
+    "Write": ("new", "check", "plot", "export", "bundle", "hub"),
     "Serve": ("flow", "deployment", "executor", "gateway", "head"),
     "Ask": ("client", "ping", "status", "top"),
     "Change what is served": ("scale", "rolling-update", "reload", "restart"),
@@ -376,5 +377,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot, export, new, hub, completion):
+for _command in (bundle, check, client, status, top, plot, export, new, hub, completion):
     main.add_command(_command)

@@ -76,12 +76,14 @@ def main() -> None:
     metavar="N",
     help="of --shards: serve this one, in one process, and leave the head to others",
 )
-def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
+@click.option("--attended", metavar="SOCKET", hidden=True)
+def executor(keys: str | None, insecure: bool, shard_id: int | None, attended: str | None, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
-    behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart, and where --uses is docker://IMAGE,
+    it is served by processes of its own behind a head.
     """
+    from zflow.config.definition import is_container
     from zflow.config.deployment import DeploymentSpec
     from zflow.config.options import Surface
     from zflow.config.places import Place
@@ -89,7 +91,11 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
 
     place, options = Place("command line"), given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **options)
-    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart):
+    if attended is not None:  # in a container that a Flow has started
+        from zflow.processes.attended import serve_attended
+
+        sys.exit(serve_attended(attended, spec.uses))
+    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart or is_container(spec.uses)):
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **options, **front))
 

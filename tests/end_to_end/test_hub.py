@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.processes import read_until
 from tests.support.registry import RegistryServer, registry
+from tests.support.wheels import wheel
 from zflow import Deployment, Document, DocumentArray, Executor, Flow
 from zflow.config.references import parse_reference
-from zflow.errors import AuthError, ConfigError, Unavailable
+from zflow.errors import AuthError, ConfigError, StartError, Unavailable
 from zflow.hub.pushing import push
 
 EXECUTOR = """from pathlib import Path
@@ -175,3 +176,51 @@ def test_a_module_that_is_missing_is_told_with_the_remedy(folder: Path, server: 
     push(folder, parse_reference(name))
     with pytest.raises(ConfigError, match="requirements.txt asks for, or let zflow do that: --install-requirements"):
         Executor.load_config(name)
+
+
+REQUIRING = """import zflow_test_thing
+from zflow import Executor, requests
+
+
+class Requiring(Executor):
+    @requests
+    def tell(self, docs, **kwargs):
+        for doc in docs:
+            doc.text += zflow_test_thing.VERSION
+"""
+
+
+@pytest.mark.time_limit(120)
+def test_two_executors_of_one_flow_may_require_two_versions_of_one_thing(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
+    (folder / "executor.py").write_text(REQUIRING)
+    for version in ("1.0", "2.0"):
+        wheel(tmp_path, "zflow-test-thing", version, {"zflow_test_thing.py": f"VERSION = {version!r}\n"})
+        (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing=={version}\n")
+        push(folder, parse_reference(f"hub://{server.host}/requiring:{version}"))
+    one, two = (f"hub://{server.host}/requiring:{version}" for version in ("1.0", "2.0"))
+    with pytest.raises(StartError, match="--install-requirements"), Flow().add(uses=one):
+        pass
+    flow = Flow().add(uses=one, install_requirements=True).add(uses=two, install_requirements=True, replicas=2)
+    with flow:
+        assert flow.post("/", Document(text=":")).texts == [":1.02.0"]
+
+
+def test_the_command_line_installs_what_is_required(
+    server: RegistryServer, folder: Path, tmp_path: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
+    (folder / "executor.py").write_text(REQUIRING)
+    wheel(tmp_path, "zflow-test-thing", "3.0", {"zflow_test_thing.py": "VERSION = '3.0'\n"})
+    (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing\n")
+    push(folder, parse_reference(f"hub://{server.host}/installed"))
+    port = serve(processes, "--uses", f"hub://{server.host}/installed", "--install-requirements")
+    with Flow().add(host="127.0.0.1", port_in=port, external=True) as flow:
+        assert flow.post("/", Document(text=":")).texts == [":3.0"]
+
+
+def test_what_has_no_requirements_file_cannot_ask_for_them() -> None:
+    with pytest.raises(ConfigError, match="install_requirements is for a YAML file or a package"):
+        Flow().add(uses="Executor", install_requirements=True).start()

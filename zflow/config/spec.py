@@ -52,7 +52,7 @@ MAX_SHARDS = 256
 _HERE = Place()  # an option's own name says enough where Python gave it
 _WARM = one_of("warm", "spawn")
 _PERIOD = whole(1, (1 << 31) - 1, metavar="MS")
-_USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
+_USES = Kind("CLASS|FILE|HUB", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
 _ARGUMENTS = Kind(
     "KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True, shape=shapes.ARGUMENTS
 )
@@ -91,7 +91,9 @@ class ExecutorSpec:
         NAME, "", "name in the Flow: letters, digits and underscores (default: executor and its position)"
     )
     uses: type[Executor] | str | Definition | None = option(
-        _USES, None, "class, class name, module:Class, YAML file or definition (default: documents pass through)"
+        _USES,
+        None,
+        "class, class name, module:Class, YAML file, hub://name or definition (default: documents pass through)",
     )
     uses_with: dict[str, Any] = option(_ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
     uses_metas: dict[str, Any] = option(
@@ -207,6 +209,9 @@ class ExecutorSpec:
         "plain, json, a YAML file, or a map with some of format, level, levels, file, max_size, keep, stderr",
         variable="ZFLOW_LOG_CONFIG",
         inherited=True,
+    )
+    install_requirements: bool = option(
+        FLAG, False, "install requirements.txt, beside its YAML file or of its package, for its processes alone"
     )
     start_method: str = option(
         _WARM,

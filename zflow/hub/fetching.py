@@ -18,7 +18,7 @@ from zflow.errors import AuthError, ConfigError, HubError, Unavailable, nearest
 from zflow.hub.archive import Limits, entries_of, unpack
 from zflow.hub.cache import Cache
 from zflow.hub.contents import checked_config
-from zflow.hub.manifest import CONFIG_SIZE, About, Manifest, load_about, load_manifest
+from zflow.hub.manifest import CONFIG_SIZE, About, Manifest, load_about, load_manifest, package_in
 from zflow.hub.registry import Missing, Registry
 from zflow.progress import Progress
 
@@ -110,6 +110,8 @@ def _look_up(registry: Registry, reference: Reference, limits: Limits) -> Found:
     name = registry.home.prefix + reference.name
     try:
         body, digest = registry.manifest(name, reference.digest or reference.tag)
+        if inner := package_in(body):
+            body, digest = registry.manifest(name, inner)
     except Missing:
         raise _unknown(registry, reference) from None
     manifest = load_manifest(body, limits)

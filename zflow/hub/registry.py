@@ -24,8 +24,9 @@ from zflow.hub.credentials import Credentials, credentials_for
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST_SIZE = 4 << 20  # what the distribution specification lets a registry refuse beyond
+INDEX = "application/vnd.oci.image.index.v1+json"
 _OTHERS = (
-    "application/vnd.oci.image.index.v1+json",
+    INDEX,
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
@@ -74,10 +75,10 @@ class Registry:
             raise HubError(f"{self.home.host} gives something else for {version}, with the digest {digest}")
         return body, digest
 
-    def put_manifest(self, name: str, version: str, body: bytes) -> None:
+    def put_manifest(self, name: str, version: str, body: bytes, kind: str = MANIFEST) -> None:
         """Let `version` (a tag, or the digest) be this manifest."""
         with self._explained():
-            self._ask(f"{self._root}/v2/{name}/manifests/{version}", "PUT", body, {"Content-Type": MANIFEST})
+            self._ask(f"{self._root}/v2/{name}/manifests/{version}", "PUT", body, {"Content-Type": kind})
 
     def blob(self, name: str, digest: str, size: int, target: IO[bytes], tell: Told = nothing) -> None:
         """Write the blob to `target`. Raises Missing; HubError if it is not what `digest` and `size` say."""

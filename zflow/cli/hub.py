@@ -47,11 +47,11 @@ def push(folder: str, name: str | None, tags: Sequence[str], with_image: bool) -
     All files are in it but hidden ones; the same files have the same digest.
     """
     from zflow.config.references import parse_reference
-    from zflow.hub.archive import Limits
+    from zflow.hub.archive import allowed
     from zflow.hub.contents import contents_of
     from zflow.hub.pushing import push
 
-    reference = parse_reference(name or contents_of(Path(folder), Limits()).name)
+    reference = parse_reference(name or contents_of(Path(folder), allowed()).name)
     for tag in tags:
         parse_reference(f"{reference._replace(tag='')}:{tag}")  # raises for what is no tag
     pushed = push(Path(folder), reference, tags, with_image=with_image)

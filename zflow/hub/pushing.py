@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 from zflow.config.references import Reference, home_of
 from zflow.errors import ConfigError
-from zflow.hub.archive import Limits, pack
+from zflow.hub.archive import Limits, allowed, pack
 from zflow.hub.contents import Contents, contents_of
 from zflow.hub.fetching import moving
 from zflow.hub.images import check_dockerfile, dump_index, push_image
@@ -44,7 +44,7 @@ def push(
     """
     if reference.digest:
         raise ConfigError(f"{reference}: a digest follows from the files; give a tag or nothing in its place")
-    contents = contents_of(folder, limits or Limits())
+    contents = contents_of(folder, limits or allowed())
     if with_image:
         check_dockerfile(folder)
     told = about(contents)

@@ -292,10 +292,7 @@ def _message(body: bytes) -> str:
 
 def _reason(error: Exception) -> str:
     """The innermost cause, which says it best."""
-    inner: Any = error
-    while getattr(inner, "reason", None) or (inner.args and isinstance(inner.args[0], Exception)):
-        reason = getattr(inner, "reason", None)
-        inner = reason if isinstance(reason, Exception) else inner.args[0] if inner.args else inner
-        if not isinstance(inner, Exception):
-            break
+    inner: BaseException = error
+    while deeper := [item for item in (getattr(inner, "reason", None), *inner.args) if isinstance(item, Exception)]:
+        inner = deeper[0]
     return str(inner)[:200]

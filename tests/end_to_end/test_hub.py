@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.engine import docker, engine_fault, zflow_image
 from tests.support.processes import read_until
 from tests.support.registry import RegistryServer, registry
 from tests.support.wheels import wheel
 from zflow import Deployment, Document, DocumentArray, Executor, Flow
+from zflow.config.images import image_of
 from zflow.config.references import parse_reference
 from zflow.errors import AuthError, ConfigError, StartError, Unavailable
 from zflow.hub.pushing import push
@@ -246,6 +249,34 @@ def test_the_encoder_of_the_examples_goes_there_and_is_served_from_there(
     copy, duplicate = docs.embeddings
     assert docs.embeddings.shape == (2, 384)
     assert copy @ duplicate > 0.5 > copy @ other.embedding
+
+
+@pytest.mark.skipif(bool(engine_fault()), reason=engine_fault())
+@pytest.mark.time_limit(900)  # whoever comes first makes the image of zflow, and a mirror may be slow
+def test_pushed_with_its_image_one_name_serves_it_natively_and_in_a_container(
+    server: RegistryServer, folder: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    lines = [f"FROM {zflow_image()}", "COPY . /executor", "EXPOSE 5000"]
+    serving = ["zflow", "executor", "--uses", "config.yml", "--host", "0.0.0.0", "--port-in", "5000", "--insecure"]
+    (folder / "Dockerfile").write_text("\n".join((*lines, f"ENTRYPOINT {json.dumps(serving)}\n")))
+    name = f"{server.host}/both:1"
+    typed = [sys.executable, "-m", "zflow", "hub", "push", str(folder), name, "--docker"]
+    subprocess.run(typed, capture_output=True, text=True, check=True, timeout=600)
+    image = image_of(f"hub+docker://{name}")
+    docker("rmi", "--force", f"{name}-image")
+    try:
+        docker("pull", image, timeout=300)
+        container = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", "--publish=127.0.0.1::5000", image)
+        try:
+            boxed = int(docker("port", container, "5000").rpartition(":")[2])
+            native = serve(processes, "--uses", f"hub://{name}")
+            flow = Flow().add(host="127.0.0.1", port_in=native, external=True)
+            with flow.add(host="127.0.0.1", port_in=boxed, external=True) as both:
+                assert both.post("/shout", Document(text="a")).texts == ["A!!!!"]
+        finally:
+            docker("rm", "--force", container)
+    finally:
+        docker("rmi", "--force", image)
 
 
 def test_what_has_no_requirements_file_cannot_ask_for_them() -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from tests.support.registry import SECRET, USER, RegistryServer, registry
 from zflow.config.references import Home, parse_reference
-from zflow.errors import AuthError, HubError, Unavailable
+from zflow.errors import AuthError, ConfigError, HubError, Unavailable
 from zflow.hub import registry as asked
 from zflow.hub.fetching import fetch
 from zflow.hub.pushing import push
@@ -271,6 +272,20 @@ def test_one_that_says_nothing_is_not_waited_for_for_ever(script: Script, monkey
     script.handler.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]  # it keeps the connection, and is silent
     with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="cannot be reached"):
         opened.manifest("x", "1")
+
+
+def test_one_that_wants_to_be_asked_tomorrow_is_given_up(script: Script) -> None:
+    script.answer("/v2/x/manifests/1", 503, b"", Retry_After="86400")
+    with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="answers 503"):
+        opened.manifest("x", "1")
+    assert len(script.heard) == 3
+
+
+def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "oras", None)
+    monkeypatch.setitem(sys.modules, "oras.logger", None)
+    with pytest.raises(ConfigError, match=r"registries need the extra `hub` .*pip install 'zflow\[hub\]'"):
+        Registry(home("localhost:1"))
 
 
 def test_one_that_is_too_slow_is_given_up(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,7 +257,8 @@ def _client(home: Home) -> tuple[Any, Any, Any]:
     session = client.session
     session.trust_env = home.secure  # no proxy between us and loopback
     session.auth = lambda request: request  # the only way not to be given what .netrc has
-    again = Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+    again = Retry(2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+    again.respect_retry_after_header = False  # it could be told to wait for years
     adapter = HTTPAdapter(max_retries=again)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)

@@ -62,6 +62,7 @@ POINTS_BACK = {
     ("zflow.executor", "zflow.flow"),
     ("zflow.loading", "zflow.hub.contents"),
     ("zflow.loading", "zflow.hub.fetching"),
+    ("zflow.loading", "zflow.hub.requirements"),
     ("zflow.standalone", "zflow.exporting"),
     ("zflow.client", "zflow.asynchronous"),
     ("zflow.flow", "zflow.asynchronous"),

@@ -32,6 +32,16 @@ def test_a_wrong_log_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         log_level()
 
 
+def test_how_large_a_package_may_be_is_told_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.hub_size() == 500 << 20
+    monkeypatch.setenv("ZFLOW_HUB_SIZE", "2000")
+    assert environment.hub_size() == 2_000_000_000
+    for wrong in ("0", "8001", "2G", "-1", "99999", "1e3"):
+        monkeypatch.setenv("ZFLOW_HUB_SIZE", wrong)
+        with pytest.raises(ConfigError, match="ZFLOW_HUB_SIZE: expected a whole number of MB, up to 8000"):
+            environment.hub_size()
+
+
 def test_a_misspelled_variable_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,22 +40,25 @@ def new(name: str, folder: str | None, dockerfile: bool) -> None:
 @click.argument("folder", type=click.Path())
 @click.argument("name", required=False)
 @click.option("--tag", "-t", "tags", multiple=True, metavar="TAG", help="another tag that shall mean it")
-def push(folder: str, name: str | None, tags: Sequence[str]) -> None:
+@click.option("--docker", "with_image", is_flag=True, help="and the image that its Dockerfile makes, for hub+docker://")
+def push(folder: str, name: str | None, tags: Sequence[str], with_image: bool) -> None:
     """Push the Executor in FOLDER as NAME (default: what its config.yml calls it), and print its name with digest.
 
     All files are in it but hidden ones; the same files have the same digest.
     """
     from zflow.config.references import parse_reference
-    from zflow.hub.archive import Limits
+    from zflow.hub.archive import allowed
     from zflow.hub.contents import contents_of
     from zflow.hub.pushing import push
 
-    reference = parse_reference(name or contents_of(Path(folder), Limits()).name)
+    reference = parse_reference(name or contents_of(Path(folder), allowed()).name)
     for tag in tags:
         parse_reference(f"{reference._replace(tag='')}:{tag}")  # raises for what is no tag
-    pushed = push(Path(folder), reference, tags)
+    pushed = push(Path(folder), reference, tags, with_image=with_image)
     state = "pushed" if pushed.new else "there already"
     click.echo(f"{state}: {pushed.files} files, {pushed.size / 1e6:.1f} MB", err=True)
+    if pushed.image:
+        click.echo(f"its image: hub+docker://{str(reference).partition('://')[2]} ({pushed.image})", err=True)
     click.echo(str(pushed.reference))
 
 

@@ -112,7 +112,7 @@ def is_definition(text: str) -> bool:
 
 def is_file(text: str) -> bool:
     """Whether `text` is the path of a YAML file."""
-    return os.path.isabs(text) or text.lower().endswith(_SUFFIXES)
+    return os.path.isabs(text) or (text.lower().endswith(_SUFFIXES) and not _SCHEME.match(text))
 
 
 def checked_definition(given: Any, folder: Folder, place: Place) -> Definition:

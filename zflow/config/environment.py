@@ -18,6 +18,7 @@ from zflow.errors import ConfigError, nearest
 VARIABLES: dict[str, str] = {
     "ZFLOW_HUB": "registry of what hub:// and hub+docker:// name without one; http:// before it: without TLS",
     "ZFLOW_HUB_CACHE": "folder of Executors that came from registries (default: ~/.cache/zflow-hub)",
+    "ZFLOW_HUB_SIZE": "how many MB the package of an Executor may have, to push it or to fetch it (default: 524)",
     "ZFLOW_KEYS": "folder of our keys, as `zflow keygen` makes it, where nobody names another",
     "ZFLOW_LOG_CONFIG": "log_config of Flows and Executors that give none: plain, json, a YAML file, or KEY=VALUE",
     "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
@@ -25,6 +26,7 @@ VARIABLES: dict[str, str] = {
     "ZFLOW_TIMEOUT_READY": "timeout_ready, in ms, of Flows and Executors that give none; -1 for ever",
     "ZFLOW_WORKSPACE": "folder of the workspaces of Executors to which nobody gave one (default: ~/.cache/zflow)",
 }
+_LARGEST = 8000  # MB; an archive has 33 bits for the size of a file
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _SUBSTITUTION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
@@ -58,6 +60,16 @@ def default_workspace() -> str:
 def hub_cache() -> str:
     """Where Executors that came from registries are kept."""
     return variable("ZFLOW_HUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zflow-hub")
+
+
+def hub_size() -> int:
+    """How many bytes the package of an Executor may have. Raises ConfigError for what is no number of MB."""
+    told = variable("ZFLOW_HUB_SIZE")
+    if told is None:
+        return 500 << 20
+    if not re.fullmatch("[0-9]{1,4}", told) or not 0 < int(told) <= _LARGEST:
+        raise ConfigError(f"ZFLOW_HUB_SIZE: expected a whole number of MB, up to {_LARGEST}, got {told!r:.80}")
+    return int(told) * 1_000_000
 
 
 def is_template(text: str) -> bool:

@@ -38,7 +38,7 @@ def _whole_path(folder: str) -> str:
     return os.path.abspath(os.path.expanduser(folder)) if folder else ""
 
 
-USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
+USES = Kind("CLASS|FILE|HUB|IMAGE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
 ARGUMENTS = Kind(
     "KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True, shape=shapes.ARGUMENTS
 )

@@ -70,7 +70,8 @@ class ExecutorSpec:
     uses: type[Executor] | str | Definition | None = option(
         USES,
         None,
-        "class, class name, module:Class, YAML file, definition or docker://IMAGE (default: documents pass through)",
+        "class, class name, module:Class, YAML file, hub://name, docker://image or definition (default: documents pass "
+        "through)",
     )
     uses_with: dict[str, Any] = option(ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
     uses_metas: dict[str, Any] = option(METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML")
@@ -184,6 +185,9 @@ class ExecutorSpec:
         "plain, json, a YAML file, or a map with some of format, level, levels, file, max_size, keep, stderr",
         variable="ZFLOW_LOG_CONFIG",
         inherited=True,
+    )
+    install_requirements: bool = option(
+        FLAG, False, "install requirements.txt, beside its YAML file or of its package, for its processes alone"
     )
     start_method: str = option(
         _WARM,

@@ -132,6 +132,8 @@ def _bring_to_disk(folder: Path) -> None:
     """So that a whole folder is whole also after the power was cut."""
     for below, _, files in os.walk(folder):
         for path in (*(os.path.join(below, name) for name in files), below):
+            if os.path.islink(path):
+                continue
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

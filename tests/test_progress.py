@@ -93,12 +93,12 @@ def drawn_by_rich(monkeypatch: pytest.MonkeyPatch, title: str, total: int | None
 def test_rich_draws_it_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     threads, stdout = threading.active_count(), sys.stdout
     told = drawn_by_rich(monkeypatch, "POST /[x]", 200, clock)
-    assert "POST /[x]" in told and "200/200" in told and "100 docs/s" in told
+    assert "POST /[x]" in told and "200/200 docs, 100 docs/s" in told
     assert (threading.active_count(), sys.stdout) == (threads, stdout)
 
 
 def test_rich_draws_what_has_no_known_end(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    assert "200/?" in drawn_by_rich(monkeypatch, "x", None, clock)
+    assert "200 docs, 100 docs/s" in drawn_by_rich(monkeypatch, "x", None, clock)
 
 
 def test_who_has_stopped_reading_disturbs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +108,12 @@ def test_who_has_stopped_reading_disturbs_nothing(monkeypatch: pytest.MonkeyPatc
     stream.close()
     bar.advance(1)
     bar.close()
+
+
+@pytest.mark.usefixtures("without_rich")
+def test_bytes_are_told_in_megabytes(clock: list[float]) -> None:
+    stream = Terminal()
+    bar = Progress("encoder", 90_000_000, unit="bytes", stream=stream)
+    clock[0] += 2
+    bar.advance(45_000_000)
+    assert "] 45.0/90.0 MB, 22.5 MB/s, 2.0 s, 2 s left" in stream.getvalue()

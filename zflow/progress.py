@@ -21,11 +21,11 @@ class _Face(Protocol):
 
 
 class Progress:
-    """Counts what is done of `total` (None: unknown), under `title`."""
+    """Counts what is done of `total` (None: unknown), under `title`. unit: what is counted; bytes are told in MB."""
 
-    def __init__(self, title: str, total: int | None, *, stream: TextIO | None = None) -> None:
+    def __init__(self, title: str, total: int | None, *, unit: str = "docs", stream: TextIO | None = None) -> None:
         screen = Screen(stream)
-        self._face = _face(title, total or None, screen) if screen.can_redraw else None
+        self._face = _face(title, total or None, unit, screen) if screen.can_redraw else None
         self._done = 0
         self._started = self._drawn = time.monotonic()
 
@@ -44,18 +44,18 @@ class Progress:
             self._face.close()
 
 
-def _face(title: str, total: int | None, screen: Screen) -> _Face:
+def _face(title: str, total: int | None, unit: str, screen: Screen) -> _Face:
     if screen.is_terminal:  # in a notebook, rich would ask for widgets
         with contextlib.suppress(ImportError):
-            return _Rich(title, total, screen)
-    return _Line(title, total, screen)
+            return _Rich(title, total, unit, screen)
+    return _Line(title, total, unit, screen)
 
 
 class _Line:
     """``POST /: [######------] 50/200 docs, 25 docs/s, 2.0 s, 6 s left``."""
 
-    def __init__(self, title: str, total: int | None, screen: Screen) -> None:
-        self._title, self._total, self._screen = title, total, screen
+    def __init__(self, title: str, total: int | None, unit: str, screen: Screen) -> None:
+        self._title, self._total, self._unit, self._screen = title, total, unit, screen
 
     def draw(self, done: int, elapsed: float) -> None:
         self._screen.redraw(self._told(done, max(elapsed, 1e-9)))
@@ -64,42 +64,52 @@ class _Line:
         self._screen.write("\n")
 
     def _told(self, done: int, elapsed: float) -> str:
-        rate = f"{done / elapsed:.0f} docs/s, {elapsed:.1f} s"
+        counted = _counted(done, self._total, self._unit)
+        rate = f"{_shown(done / elapsed, self._unit)}/s, {elapsed:.1f} s"
         if not self._total:
-            return f"{self._title}: {done} docs, {rate}"
+            return f"{self._title}: {counted}, {rate}"
         share = min(1.0, done / self._total)
         filled = int(share * _WIDTH)
         bar = "#" * filled + "-" * (_WIDTH - filled)
         left = "" if not done or share == 1 else f", {elapsed / share - elapsed:.0f} s left"
-        return f"{self._title}: [{bar}] {done}/{self._total} docs, {rate}{left}"
+        return f"{self._title}: [{bar}] {counted}, {rate}{left}"
 
 
 class _Rich:
     """A bar of rich's. It starts no thread, and leaves stdout, which is the user's, alone. Raises ImportError."""
 
-    def __init__(self, title: str, total: int | None, screen: Screen) -> None:
+    def __init__(self, title: str, total: int | None, unit: str, screen: Screen) -> None:
         from rich.console import Console
         from rich.markup import escape
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("docs, {task.fields[rate]:.0f} docs/s"),
-            TimeRemainingColumn(),
-        )
-        console = Console(file=screen.stream)
+        told = TextColumn("{task.fields[told]}")
+        self._total, self._unit = total, unit
         self._bar = Progress(
-            *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            *(TextColumn("{task.description}"), BarColumn(), told, TimeRemainingColumn()),
+            console=Console(file=screen.stream),
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self._task = self._bar.add_task(escape(title), total=total, rate=0.0)
+        self._task = self._bar.add_task(escape(title), total=total, told="")
 
     def draw(self, done: int, elapsed: float) -> None:
+        rate = _shown(done / max(elapsed, 1e-9), self._unit)
+        told = f"{_counted(done, self._total, self._unit)}, {rate}/s"
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             self._bar.start()
-            self._bar.update(self._task, completed=done, rate=done / max(elapsed, 1e-9), refresh=True)
+            self._bar.update(self._task, completed=done, told=told, refresh=True)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._bar.stop()
+
+
+def _counted(done: int, total: int | None, unit: str) -> str:
+    """``50/200 docs``."""
+    return f"{_shown(done, unit).partition(' ')[0]}/{_shown(total, unit)}" if total else _shown(done, unit)
+
+
+def _shown(count: float, unit: str) -> str:
+    return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f} {unit}"

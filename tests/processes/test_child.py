@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from zflow.config.log_config import LogConfig
 from zflow.config.plan import Plan, WorkerPlan
 from zflow.executor import Executor
 from zflow.processes import parcel
@@ -71,6 +72,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "may_join": False,
         "own_env": {},
         "cores": [],
+        "oom_score_adj": 500,
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
         "env": {"WHO": "me"},
@@ -79,8 +81,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "addresses": {"x/rep-0": "ipc:///x"},
         "replicas": {},
         "level": "DEBUG",
-        "quiet": True,
-        "quiet_error": True,
+        "voice": [True, True, LogConfig()._asdict()],
     }
 
 

@@ -93,11 +93,11 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
 
     from zflow.config.plan import plan_standalone
     from zflow.processes.entry import serve_worker
-    from zflow.processes.logs import Log
+    from zflow.processes.logs import take_over
 
     around = FlowSpec.from_options(place, Surface.CLI, keys=keys, insecure=insecure)
     plan = plan_standalone(spec, insecure=around.insecure, keys=around.keys, shard_id=shard_id)
-    log = Log(plan.name, quiet_error=spec.quiet_error)
+    log = take_over(plan.name, plan.voice)
     if insecure and not plan.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
     sys.exit(serve_worker(plan, log=log))
@@ -175,13 +175,14 @@ def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; what it asks must run already, where the Flow says."""
     from zflow.config.plan import plan_gateway
     from zflow.processes.entry import serve_gateway
-    from zflow.processes.logs import Log
+    from zflow.processes.logs import take_over
 
     spec = _flow_spec(uses, words)
-    log = Log("gateway", quiet=spec.quiet, quiet_error=spec.quiet_error)
+    plan = plan_gateway(spec)
+    log = take_over(plan.name, plan.voice)
     if spec.insecure and not spec.keys:
         log.warning("--insecure: whoever reaches %s:%s may call it", spec.host, spec.port)
-    sys.exit(serve_gateway(plan_gateway(spec), log=log))
+    sys.exit(serve_gateway(plan, log=log))
 
 
 @main.command(
@@ -193,20 +194,21 @@ def gateway(uses: str, **words: Any) -> None:
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
 @click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
 def head(uses: str, **words: Any) -> None:
-    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its `peers` say."""
-    from zflow.config.deployment import OF_THE_FRONT, load_deployment
+    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its peers say."""
+    from zflow.config.deployment import OF_LOGS, OF_THE_FRONT, load_deployment
     from zflow.config.options import Surface
     from zflow.config.places import Place
     from zflow.config.plan import plan_head
     from zflow.config.spec import FlowSpec
     from zflow.processes.entry import serve_head
-    from zflow.processes.logs import Log
+    from zflow.processes.logs import take_over
 
-    place, options = Place("command line"), given(FlowSpec, {name: words.get(name) for name in OF_THE_FRONT})
+    place, names = Place("command line"), (*OF_THE_FRONT, *OF_LOGS)
+    options = given(FlowSpec, {name: words.get(name) for name in names})
     options |= {"host": words["host"]} if words["host"] else {}
     spec = load_deployment(_source(uses)).override(place, Surface.CLI, **options)
     plan = plan_head(spec)
-    log = Log(plan.name, quiet=spec.front.quiet, quiet_error=plan.quiet_error)
+    log = take_over(plan.name, plan.voice)
     if spec.front.insecure and not spec.front.keys:
         log.warning("--insecure: whoever reaches %s may call it", plan.bind)
     sys.exit(serve_head(plan, log=log))

@@ -13,6 +13,7 @@ from zflow.config import keys as key_files
 from zflow.config.cores import Cpus
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.kinds import FOR_EVER, is_loopback, split_host
+from zflow.config.log_config import Voice, voice_of
 from zflow.config.peers import group_of_shard, groups_around, missing_peers, refuse_peers
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
@@ -79,6 +80,7 @@ class WorkerPlan(NamedTuple):
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
     the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
+    voice: how it logs.
     """
 
     name: str
@@ -87,7 +89,7 @@ class WorkerPlan(NamedTuple):
     runtime_args: Mapping[str, Any]
     bind: str | None = None
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     idempotent: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
@@ -109,7 +111,7 @@ class GatewayPlan(NamedTuple):
     topology: Topology
     nodes: tuple[NodePlan, ...]
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
@@ -123,7 +125,7 @@ class HeadPlan(NamedTuple):
     bind: str
     node: NodePlan
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
@@ -240,7 +242,7 @@ def _head(deployment: DeploymentSpec) -> HeadPlan:
         bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
         node=_node(spec, _checked_keys(front.keys), front),
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=front.keys,
@@ -258,7 +260,7 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         topology=spec.topology(),
         nodes=tuple(_node(executor, own_key, spec) for executor in spec.executors),
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=spec.keys,
@@ -300,7 +302,7 @@ def _worker(
         },
         bind=bind,
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         idempotent=spec.idempotent,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),

@@ -16,6 +16,7 @@ from zflow.batching import Batching
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, divide
 from zflow.drivers.invocation import Call, documents_of, pass_through
+from zflow.drivers.running import note
 from zflow.drivers.user_code import Remark, Report, UserCode, unheard
 from zflow.endpoints import Endpoint
 from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
@@ -58,10 +59,12 @@ class BatchCode(UserCode):
         is_watched = len(budgets) == len(batch.members)
         if is_watched:
             self._watchdog.watch(max(budgets))
+        note(*(member.request for member in self._members))
         try:
             self._run_together(endpoint.batching, self._members)
         finally:
             self._members = []
+            note()
             if is_watched:
                 self._watchdog.rest()
         return Batch([member.outcome or self._tell(member) for member in members])

@@ -64,6 +64,11 @@ class Call:
         return self._request.call_id
 
     @property
+    def request(self) -> Message:
+        """The one that it is."""
+        return self._request
+
+    @property
     def takes_pieces(self) -> bool:
         """Whether the caller wants what is yielded as it is made."""
         return bool(self._request.extra.get("partial"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zflow.documents.reduce import concatenate
 from zflow.drivers.invocation import Call, Made, pass_through
+from zflow.drivers.running import note
 from zflow.drivers.streams import Stream
 from zflow.drivers.unanswered import Unanswered
 from zflow.drivers.watchdog import Watchdog, clock
@@ -132,6 +133,7 @@ class UserCode:
             self._stream_due = None if request.budget is None else clock() + request.budget / 1e6
             return None
         self._running, self._is_given_up = request.call_id, False
+        note(request)
         if request.budget is not None:
             self._watchdog.watch(request.budget)
         try:
@@ -143,6 +145,7 @@ class UserCode:
             return failure(request.call_id, call.error(error))
         finally:
             self._running = b""
+            note()
             if request.budget is not None:
                 self._watchdog.rest()
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from zflow.config.log_config import LogConfig, Voice
 from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
@@ -45,7 +46,6 @@ DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
-_OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
@@ -61,8 +61,7 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
         words = _first_words(channel)
     except EOFError:
         return DONE  # nobody wants us any more
-    _take_place(words)
-    log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
+    log = _take_place(words)
     directory = Directory(words["addresses"], words["replicas"])
     hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
@@ -115,7 +114,7 @@ def serve_head(plan: HeadPlan, *, log: Log | None = None) -> int:
 
 
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
-    log = log or Log(plan.name, quiet_error=plan.quiet_error)
+    log = log or logs.take_over(plan.name, plan.voice)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
     for line in lines_about([plan]):
@@ -231,30 +230,33 @@ def _first_words(channel: Channel) -> Words:
         channel.wait()
 
 
-def become(words: Words, name: str) -> None:
+def become(words: Words, name: str) -> Log:
     """Take the place that the Flow's own process asked for, as far as all processes of an Executor share it: its paths,
-    its arguments, its variables. name: to be called by."""
+    its arguments, its variables. name: to be called by. Returns what it logs by."""
     os.environ.update(words["env"])
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
-    logs.name_process(name)
+    quiet, quiet_error, config = words["voice"]
+    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
         faulthandler.enable()  # a crash in C code shows the line of Python that led to it
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15])
+    return log
 
 
-def _take_place(words: Words) -> None:
+def _take_place(words: Words) -> Log:
     """Become this very process."""
-    become(words, words["name"])
+    log = become(words, words["name"])
     _settle(Placement(words["own_env"], tuple(words["cores"])))
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()  # siblings forked from one state would all draw the same numbers
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+        Path("/proc/self/oom_score_adj").write_text(str(words["oom_score_adj"]))
+    return log
 
 
 def _settle(placement: Placement) -> None:

@@ -46,10 +46,13 @@ TEST = [
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
     *BUNDLE,
+    *RICH,
     *HUB,
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it
+
+RICH = ["rich>=13"]  # finer progress bars
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]
 
@@ -64,7 +67,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "fuzz": FUZZ},
+    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "rich": RICH, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

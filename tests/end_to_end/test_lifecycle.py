@@ -92,12 +92,14 @@ def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
 
 
 def test_ctrl_c_while_a_method_works_says_what_is_waited_for(open_flow) -> None:
-    process, _ = open_flow("f.post('/sleep')")
+    before = zflow_files()
+    process, children = open_flow("f.post('/sleep')")
     read_until(process, "^sleeping")
     os.killpg(process.pid, signal.SIGINT)
     read_until(process, r"waiting for what is under way to end, for at most \d+ s; a second Ctrl-C ends it at once")
     os.killpg(process.pid, signal.SIGINT)
     process.wait(10)
+    assert_nothing_is_left(children, before, 15)  # who has just been started again sees it when it has been born
 
 
 def test_sigterm_in_block_ends_everything(open_flow) -> None:

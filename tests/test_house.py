@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 
 # What may import what: a room may use those of earlier floors, and its own as long as no circle arises.
 FLOORS = [
-    ["errors", "version", "terminal"],
+    ["errors", "version", "terminal", "tracebacks"],
     ["documents", "topology"],
     [
         "executor",

@@ -19,6 +19,7 @@ from zflow.drivers.running import requests_at_work
 from zflow.errors import description_of
 from zflow.processes.log_file import LogFile
 from zflow.terminal import Screen
+from zflow.tracebacks import of_the_user
 
 _ROOT = "zflow"
 _SILENT = logging.CRITICAL + 1
@@ -33,9 +34,10 @@ class PeerFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = self.line(record)
-        if record.exc_info and record.exc_info[0] is not None:
+        details = _details(record)
+        if details:
             hint = f"{HINT}\n" if hasattr(record, _FAILURE) else ""
-            line = f"{line}\n{hint}{self.formatException(record.exc_info)}"
+            line = f"{line}\n{hint}{details}"
         return line
 
     def line(self, record: logging.LogRecord) -> str:
@@ -66,8 +68,9 @@ class JsonFormatter(logging.Formatter):
         told = _fields(record)
         if not told["requests"]:
             del told["requests"]
-        if record.exc_info and record.exc_info[0] is not None:
-            told["exception"] = self.formatException(record.exc_info)
+        details = _details(record)
+        if details:
+            told["exception"] = details
         return json.dumps(told, ensure_ascii=False)
 
 
@@ -207,6 +210,12 @@ def _is_our_own(handler: logging.Handler) -> bool:
 
 def _letter(record: logging.LogRecord) -> str:
     return _LETTERS.get(record.levelno, record.levelname[:1])
+
+
+def _details(record: logging.LogRecord) -> str:
+    """The traceback of the record's exception from the user's first line on, if there is one."""
+    error = record.exc_info[1] if record.exc_info else None
+    return of_the_user(error).rstrip() if error is not None else ""
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -45,6 +45,7 @@ TEST = [
     "ipykernel>=6.29",
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
+    "dnslib>=0.9.24",  # a server for the names of pods that come and go
     *BUNDLE,
     *RICH,
     *HUB,

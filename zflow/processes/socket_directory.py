@@ -17,6 +17,7 @@ from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
 _CONTROL = "control-"
+_NOTE = ".note"
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -41,6 +42,10 @@ class SocketDirectory:
             if address.startswith(f"ipc://{self.path}/"):
                 os.unlink(address.removeprefix("ipc://"))
 
+    def note_path(self, link: str) -> str:
+        """Where the processes of `link`, one after another, note what they run; a link is never another one's."""
+        return f"{self.path}/{link.replace('/', '-')}{_NOTE}"
+
     def control_path(self, address: str) -> str:
         """The socket for orders to the Flow whose gateway is bound to `address`; `control_paths` finds it."""
         return f"{self.path}/{_CONTROL}{address.rpartition(':')[2]}.sock"
@@ -57,7 +62,7 @@ def remove(path: str) -> None:
     """Remove a directory of sockets. What is not a file of ours stays, and the directory then stays with it."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(path):
-            if entry.name.endswith(".sock") and not entry.is_dir(follow_symlinks=False):
+            if entry.name.endswith((".sock", _NOTE)) and not entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
     with contextlib.suppress(OSError):
@@ -67,7 +72,7 @@ def remove(path: str) -> None:
 def remove_if_left(path: str) -> None:
     """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's."""
     with contextlib.suppress(OSError):
-        if all(name.startswith(_CONTROL) for name in os.listdir(path)):
+        if all(name.startswith(_CONTROL) or name.endswith(_NOTE) for name in os.listdir(path)):
             remove(path)
 
 

@@ -29,6 +29,7 @@ CORE = [  # the oldest versions with which the suite passes; there is no reason 
 ]
 
 BUNDLE = ["packaging>=22"]  # which of its requirements a package has on another machine
+RICH = ["rich>=13"]  # finer progress bars
 HUB = ["oras>=0.2.30"]  # registries; imported when one is asked
 
 TEST = [
@@ -52,8 +53,6 @@ TEST = [
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it
-
-RICH = ["rich>=13"]  # finer progress bars
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]
 

@@ -14,6 +14,7 @@ from zflow.batching import dynamic_batching
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.batch_code import BatchCode, local_end, weigh_by
+from zflow.drivers.note import Note, calls_in
 from zflow.drivers.user_code import UserCode
 from zflow.errors import Cancelled, ExecutorError, InvalidRequest, ProtocolError, RemoteError
 from zflow.executor import Executor, requests
@@ -439,3 +440,16 @@ def test_a_metric_that_raises_is_told_with_its_traceback():
     [outcome] = Asked(shout, custom_metric=metric).ask(texts("a"))
     assert error(outcome).name == "KeyError"
     assert "in metric" in error(outcome).traceback
+
+
+def test_all_of_a_batch_are_noted_while_it_runs(tmp_path):
+    seen = []
+
+    def method(self, docs, **kwargs):
+        seen.extend(calls_in((tmp_path / "a.note").read_bytes()))
+
+    asked = Asked(method)
+    asked.code._noted = Note(str(tmp_path / "a.note"))
+    asked.answers(texts("a"), texts("b"), texts("c"))
+    assert sorted(seen) == [call(1), call(2)]  # an id of zeros only, as call(0) is, is nobody's in a note
+    assert calls_in((tmp_path / "a.note").read_bytes()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
+from zflow.drivers.note import Note, calls_in
 from zflow.drivers.user_code import UserCode
 from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
@@ -622,3 +624,66 @@ def test_what_is_no_condition_is_refused_as_not_started(wrong):
     assert (outcome.kind, outcome.flags, called) == (Kind.FAILURE, NOT_STARTED, [])
     assert isinstance(error_of(outcome), InvalidRequest)
     assert asked.reported == []
+
+
+# -- what is noted -----------------------------------------------------------------------------------------------------
+
+
+class Peeking(Executor):
+    """Each endpoint notes what a process after its death would be told."""
+
+    def peek(self):
+        with open(self.path, "rb") as note:
+            self.seen = calls_in(note.read())
+
+    @requests(on="/sync")
+    def sync(self, **kwargs):
+        self.peek()
+
+    @requests(on="/async")
+    async def asynchronous(self, **kwargs):
+        await asyncio.sleep(0)
+        self.peek()
+
+    @requests(on="/stream")
+    def stream(self, **kwargs):
+        yield Document()
+        self.peek()
+
+    @requests(on="/fail")
+    def fail(self, **kwargs):
+        self.peek()
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("on", "more"), [("/sync", {}), ("/async", {}), ("/stream", {}), ("/stream", {"partial": True}), ("/fail", {})]
+)
+def test_what_runs_is_noted_until_its_outcome_is_known(tmp_path, on, more):
+    executor = Peeking()
+    executor.path = str(tmp_path / "a.note")
+    noted = Note(executor.path)
+    user_code = UserCode(executor, name="exec/rep-0", report=lambda error: None, noted=noted)
+    woken = threading.Event()
+    user_code.attach(wake=woken.set, look=lambda: None)
+    said = user_code(Message(Kind.REQUEST, CALL, on, extra=more))
+    while said is None or said.kind is Kind.PARTIAL:
+        assert user_code.is_ready or woken.wait(5.0)
+        woken.clear()
+        said = user_code.step()
+    user_code.close()
+    assert executor.seen == [CALL]
+    noted.close()
+    assert not os.path.exists(executor.path), "there was nothing left to be told"
+
+
+def test_a_call_that_ends_the_process_stays_noted(tmp_path):
+    def method(self, **kwargs):
+        raise SystemExit(1)
+
+    executor = type("Ending", (Executor,), {"method": requests(method)})()
+    noted = Note(str(tmp_path / "a.note"))
+    with pytest.raises(SystemExit):
+        UserCode(executor, name="exec/rep-0", report=print, noted=noted)(Message(Kind.REQUEST, CALL, "/"))
+    noted.close()
+    assert Note(noted.path).deaths == [CALL]

@@ -76,6 +76,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "oom_score_adj": 500,
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
+        "note": "",
         "env": {"WHO": "me"},
         "sys_path": sys.path,
         "argv": sys.argv,

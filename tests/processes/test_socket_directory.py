@@ -86,6 +86,7 @@ def test_no_place_with_a_short_path_is_refused_with_the_remedy(parent: Path, mon
 def test_closing_removes_the_sockets_and_is_done_once(parent: Path) -> None:
     directory = SocketDirectory(str(parent))
     Path(directory.path, "executor0-rep-0-1.sock").touch()
+    Path(directory.note_path("executor0/rep-0")).touch()
     directory.close()
     directory.close()
     assert not os.path.exists(directory.path)
@@ -129,6 +130,7 @@ def test_what_a_killed_owner_left_is_removed(parent: Path, monkeypatch: pytest.M
     left = parent / "zflow-4711-0a0b0c0d"
     left.mkdir(0o700)
     (left / "gateway-1.sock").touch()
+    (left / "executor0-rep-0.note").touch()
     make_old(left, monkeypatch)
     assert remove_stale(str(parent)) == [str(left)]
     assert not left.exists()

@@ -43,7 +43,15 @@ def serve_attended(path: str, uses: Any) -> int:
 
 def _as_of_a_supervisor(told: Words, bind: str) -> Words:
     """The first words of a child that is already where it shall live."""
-    nothing: Words = {"env": {}, "own_env": {}, "cores": [], "addresses": {}, "replicas": {}, "may_join": False}
+    nothing: Words = {
+        "note": "",
+        "env": {},
+        "own_env": {},
+        "cores": [],
+        "addresses": {},
+        "replicas": {},
+        "may_join": False,
+    }
     return {**told, **nothing, "bind": bind, "is_shared": True, "sys_path": list(sys.path), "argv": list(sys.argv)}
 
 

@@ -21,6 +21,7 @@ from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
+from zflow.drivers.note import Note, note_at
 from zflow.drivers.notifying import Notifier
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.resolver import Resolver
@@ -84,7 +85,7 @@ def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> 
             return _attend(plan, words, channel, lifeline, log)
         if isinstance(plan, WorkerPlan) and words["may_join"] and has_preload(plan.description.find_class()):
             return _ask_to_come_again(lifeline, channel)
-        reactor = _make_peer(plan, words["bind"], directory, lifeline, log)
+        reactor = _make_peer(plan, words["bind"], directory, lifeline, log, words["note"])
     except BaseException as error:
         code = _tell_failure(error, lifeline, channel)
     else:
@@ -162,10 +163,12 @@ def _stop(notifier: Notifier, reactor: Reactor, grace: float) -> None:
 # -- a peer --------------------------------------------------------------------------------------------------------
 
 
-def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeline, log: Log) -> Reactor:
-    """The peer of `plan`, built and bound, ready to run."""
+def _make_peer(
+    plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeline, log: Log, note: str = ""
+) -> Reactor:
+    """The peer of `plan`, built and bound, ready to run. note: the path where a worker notes what it runs."""
     if isinstance(plan, WorkerPlan):
-        reactor = _make_worker(plan, bind, lifeline, log)
+        reactor = _make_worker(plan, bind, lifeline, log, note)
     elif isinstance(plan, HeadPlan):
         _find([plan.node], plan.identity, directory)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
@@ -195,12 +198,14 @@ def _find(nodes: Sequence[NodePlan], identity: str, directory: Directory) -> Non
     Resolver(directory, nodes).start()
 
 
-def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> Reactor:
+def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note: str) -> Reactor:
     # First the Executor, then the sockets: what its __init__ forks must not inherit them.
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
-    user_code = local_end(executor, name=plan.name, report=log.failure, remark=partial(log.info, "%s"))
-    lifeline.keep(lambda: _close(user_code, executor))
+    noted = note_at(note)  # not before the Executor is made: one that cannot be must leave what the last one noted
+    tell = partial(log.info, "%s")
+    user_code = local_end(executor, name=plan.name, report=log.failure, remark=tell, noted=noted)
+    lifeline.keep(lambda: _close(user_code, executor, noted))
     role = worker_role(
         plan.name,
         executor,
@@ -208,15 +213,18 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
         has_keys=bool(plan.keys),
         idempotent=plan.idempotent,
         max_concurrency=plan.max_concurrency,
+        deaths=noted.deaths if noted is not None else None,
     )
     return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
 
 
-def _close(user_code: UserCode, executor: Executor) -> None:
+def _close(user_code: UserCode, executor: Executor, noted: Note | None) -> None:
     """What methods left running ends first: it may still use what `close` takes apart."""
     try:
         user_code.close()
     finally:
+        if noted is not None:
+            noted.close()
         executor.close()
 
 

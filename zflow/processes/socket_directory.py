@@ -20,7 +20,7 @@ from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
 _CONTROL = "control-"
-_SOCKET, _BOX = ".sock", ".box"
+_SOCKET, _BOX, _NOTE = ".sock", ".box", ".note"
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -45,6 +45,10 @@ class SocketDirectory:
             if address.startswith(f"ipc://{self.path}/"):
                 remove_box(box_of(address))
                 os.unlink(address.removeprefix("ipc://"))
+
+    def note_path(self, link: str) -> str:
+        """Where the processes of `link`, one after another, note what they run; a link is never another one's."""
+        return f"{self.path}/{link.replace('/', '-')}{_NOTE}"
 
     def control_path(self, address: str) -> str:
         """The socket for orders to the Flow whose gateway is bound to `address`; `control_paths` finds it."""
@@ -77,7 +81,7 @@ def remove(path: str) -> None:
         for entry in os.scandir(path):
             if entry.name.endswith(_BOX) and entry.is_dir(follow_symlinks=False):
                 remove_box(entry.path)
-            if entry.name.endswith(_SOCKET) and not entry.is_dir(follow_symlinks=False):
+            if entry.name.endswith((_SOCKET, _NOTE)) and not entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
     with contextlib.suppress(OSError):
@@ -87,7 +91,7 @@ def remove(path: str) -> None:
 def remove_if_left(path: str) -> None:
     """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's."""
     with contextlib.suppress(OSError):
-        if all(name.startswith(_CONTROL) for name in os.listdir(path)):
+        if all(name.startswith(_CONTROL) or name.endswith(_NOTE) for name in os.listdir(path)):
             remove(path)
 
 

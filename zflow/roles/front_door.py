@@ -29,7 +29,8 @@ class FrontDoor:
 
     name, role: who we are. boot: 16 bytes, of this incarnation. credit: what one connection may have outstanding.
     new_nonce: makes nonces where the port demands them, else None. idempotent: the endpoints that may run more than
-    once for one call, ``*`` for all. describe, status: what to tell.
+    once for one call, ``*`` for all. deaths: the calls that the incarnation before died with; None where nobody knows.
+    describe, status: what to tell.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FrontDoor:
         credit: int,
         new_nonce: Callable[[], bytes] | None = None,
         idempotent: Sequence[str] = (),
+        deaths: Sequence[bytes] | None = None,
         describe: Callable[[], Mapping[str, Any]],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
@@ -52,6 +54,8 @@ class FrontDoor:
         self.probes_at: float | None = None
         self.dropped = 0
         self._ready: dict[str, Any] = {"boot": boot, "name": name, "role": role, "software": SOFTWARE}
+        if deaths is not None:
+            self._ready["deaths"] = list(deaths)
         self.announce(credit, idempotent)
         self._new_nonce = new_nonce
         self._challenged: dict[Route, bytes] = {}

@@ -68,7 +68,7 @@ _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes 
     **dict.fromkeys(("conn", "boot", "nonce", "request"), bytes),
     **dict.fromkeys(("name", "role", "software", "node"), str),
     **dict.fromkeys(("credit", "code", "sent", "items"), int),
-    **dict.fromkeys(("nodes", "idempotent", "pieces"), list),
+    **dict.fromkeys(("nodes", "idempotent", "pieces", "deaths"), list),
     "missing": dict,
     **dict.fromkeys(("partial", "gathered", "final", "filtered"), bool),
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,36 @@ def test_rows_22_and_23_a_request_that_kills_two_replicas_is_found_and_no_other_
     rush.check()
     assert {text: type(error) for text, error in rush.errors.items()} == {"request 150": PoisonRequest}
     assert restarts == runs(diary)["request 150"] == 2
+
+
+class Beside(Poisonable):
+    @requests(on="/slow", idempotent=True)
+    def slow(self, docs, **kwargs):
+        time.sleep(0.1)
+
+
+@pytest.mark.time_limit(60)
+def test_row_23_what_another_head_has_asked_the_same_replica_is_not_blamed(replicated: Replicated, diary: Path) -> None:
+    """The poison comes by the gateway, the others from here: two heads, of which each knows its own requests only."""
+    stop, wrong, answered = threading.Event(), [], Counter[str]()
+
+    def ask(flow: Flow, name: str) -> None:
+        while not stop.is_set():
+            try:
+                flow.post("/slow", Document())
+                answered[name] += 1
+            except RemoteError as error:
+                wrong.append(error)
+
+    with replicated(uses=Beside, replicas=2, retries=10) as flow, Client(port=flow.port) as client:
+        asking = [threading.Thread(target=ask, args=(flow, f"asker {number}")) for number in range(8)]
+        for thread in asking:
+            thread.start()
+        wait_for(lambda: len(answered) == 8, "each to have been answered once")
+        for _ in range(2):
+            with pytest.raises(PoisonRequest):
+                client.post("/again", Document(text="request 150"))
+        stop.set()
+        for thread in asking:
+            thread.join(20)
+    assert wrong == []

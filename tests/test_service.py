@@ -28,7 +28,7 @@ class Small(Service):
     """The least that a Service can be: a gateway without Executors, or with those that are given."""
 
     def __init__(self, spec: FlowSpec | None = None) -> None:
-        super().__init__(Log("Small", quiet=True), quiet=True)
+        super().__init__(Log("Small", quiet=True))
         self.spec = spec or FlowSpec()
         self.told: list[str] = []
 

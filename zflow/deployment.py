@@ -13,6 +13,7 @@ from typing import Any
 
 from zflow.banner import ready_lines
 from zflow.config.deployment import DeploymentSpec, dump_deployment, load_deployment
+from zflow.config.log_config import voice_of
 from zflow.config.options import Surface
 from zflow.config.places import Place
 from zflow.config.plan import Plan, WorkerPlan, plan_deployment
@@ -25,7 +26,7 @@ from zflow.processes.logs import Log
 from zflow.processes.supervisor import Supervisor
 from zflow.service import WayIn, with_arguments
 
-_LATER = ("name", "host", "port_in")  # settled when it opens
+_LATER = ("name", "host", "port_in", "quiet", "log_config")  # settled when it opens
 
 
 class Deployment(Elsewhere):
@@ -33,7 +34,7 @@ class Deployment(Elsewhere):
 
     Options are those of `Flow.add` (uses, uses_with, replicas, shards, polling, env, workspace, host, port_in...)
     except those that are about its place in a graph, and of `Flow` port (the same as port_in; the kernel chooses where
-    none is given), quiet, prefetch, asyncio, insecure. Without a name it takes its class's. Raises ConfigError for one
+    none is given), prefetch, asyncio, insecure. Without a name it takes its class's. Raises ConfigError for one
     that is unknown or wrong.
 
     Open it with ``with deployment:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
@@ -52,11 +53,7 @@ class Deployment(Elsewhere):
     def __init__(self, spec: DeploymentSpec | None = None, /, **options: Any) -> None:
         self._spec = DeploymentSpec.from_options(**options) if spec is None else spec
         self._node = ""
-        executor, front = self._spec
-        super().__init__(
-            Log(self._spec.name, quiet=front.quiet, quiet_error=executor.quiet_error),
-            quiet=front.quiet,
-        )
+        super().__init__(Log.of(self._spec.name, voice_of(self._spec.executor)))
 
     @classmethod
     def load_config(

@@ -57,6 +57,14 @@ class _State:
     is_cancelled: Callable[[], bool] = lambda: False  # what serves the instance puts its own here
 
 
+class _Logger:
+    """What `self.logger` is unless a class or an instance has its own of that name: hence no property."""
+
+    def __get__(self, executor: Executor, owner: type[Executor]) -> logging.Logger:
+        name = owner.__name__ if executor is None else executor.runtime_args.name
+        return logging.getLogger(f"zflow.{name}")
+
+
 class Executor:
     """The base class of everything that serves requests.
 
@@ -65,12 +73,14 @@ class Executor:
     workspace: see the property. dynamic_batching: endpoint or method -> options, as zflow.batching has them. Raises
     TypeError for an argument that nobody takes, ConfigError for a wrong value.
 
-    Attributes: `metas` and `runtime_args` are SimpleNamespaces; `requests` is a dict, endpoint -> function.
+    Attributes: `metas` and `runtime_args` are SimpleNamespaces; `requests` is a dict, endpoint -> function; `logger` is
+    one of Python's, whose lines are told as those of the process are.
     """
 
     metas: SimpleNamespace
     runtime_args: SimpleNamespace
     requests: dict[str, Callable[..., Any]]
+    logger = _Logger()
     StandaloneExecutorType = StandaloneExecutorType
     _zflow: _State
 

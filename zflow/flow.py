@@ -15,6 +15,7 @@ from zflow.banner import ready_lines
 from zflow.client import address_of, head_asking, way_to
 from zflow.config.definition import Definition
 from zflow.config.keys import load
+from zflow.config.log_config import voice_of
 from zflow.config.plan import Plan, WorkerPlan, plan_flow, plan_workers
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.config.yaml_file import dump_flow, load_flow
@@ -28,15 +29,15 @@ from zflow.processes.supervisor import Supervisor
 from zflow.service import StopEvent, WayIn, with_arguments
 
 AnyFlow = TypeVar("AnyFlow", bound="Flow")
-_LATER = ("name", "port", "host", "quiet", "keys", "insecure", "asyncio")  # settled when it opens
+_LATER = ("name", "port", "host", "quiet", "log_config", "keys", "insecure", "asyncio")  # settled when it opens
 
 
 class Flow(Elsewhere):
     """A graph of Executors.
 
     Options are those of `zflow.config.spec.FlowSpec`: name, port (of the gateway; the kernel chooses where none is
-    given), host (127.0.0.1), workspace, quiet, quiet_error, env, timeout_ready (ms), start_method, asyncio, prefetch,
-    keys, insecure, description. Raises ConfigError for one that is unknown or wrong.
+    given), host (127.0.0.1), workspace, quiet, quiet_error, log_config, env, timeout_ready (ms), start_method,
+    asyncio, prefetch, keys, insecure, description. Raises ConfigError for one that is unknown or wrong.
 
     Open it with ``with flow:`` or `start`; then `post`, `index`, `search`... ask it from this process, from any
     thread, and Clients ask it at `port`.
@@ -53,8 +54,7 @@ class Flow(Elsewhere):
 
     def __init__(self, spec: FlowSpec | None = None, /, **options: Any) -> None:
         self._spec = FlowSpec.from_options(**options) if spec is None else spec
-        log = Log(self._spec.name, quiet=self._spec.quiet, quiet_error=self._spec.quiet_error)
-        super().__init__(log, quiet=self._spec.quiet)
+        super().__init__(Log.of(self._spec.name, voice_of(self._spec)))
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,9 @@ class Flow(Elsewhere):
         queue_bytes: int | None = None,
         idempotent: bool | None = None,
         no_reduce: bool | None = None,
+        quiet: bool | None = None,
         quiet_error: bool | None = None,
+        log_config: str | Path | Mapping[str, Any] | None = None,
         start_method: str | None = None,
         reload: bool | None = None,
         restart: bool | None = None,

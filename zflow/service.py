@@ -49,14 +49,13 @@ class Running(NamedTuple):
 class Service(Asker):
     """Processes of a plan, asked from this process by `post` and its siblings, and by Clients at `port`.
 
-    Open it with ``with service:`` or `start`. log: what its own lines go to; quiet: whether it shows no progress.
+    Open it with ``with service:`` or `start`. log: what its own lines go to.
     """
 
     _spec: Any  # FlowSpec or DeploymentSpec
 
-    def __init__(self, log: Log, *, quiet: bool = False) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._quiet = quiet
         self._open: Running | None = None
         self._running: Plan
         self._changing = threading.Lock()
@@ -128,7 +127,7 @@ class Service(Asker):
             self._prepare()
             directory = external_addresses(plan.nodes)
             trust(directory, plan.nodes, plan.identity)
-            waiting = Waiting(quiet=self._quiet)
+            waiting = Waiting(quiet=not self._log.is_for_people)
             supervisor = Supervisor(plan, directory=directory, on_progress=waiting.show, log=self._log)
             try:
                 supervisor.start()
@@ -208,7 +207,7 @@ class Service(Asker):
         awaited, and of those that have come. Raises ConfigError for options that cannot be; StartError, and leaves the
         old ones in service, when a new one cannot start.
         """
-        waiting = Waiting("to be renewed" if renew else "to come or go", quiet=self._quiet)
+        waiting = Waiting("to be renewed" if renew else "to come or go", quiet=not self._log.is_for_people)
         tell = on_progress or waiting.show
         try:
             with self._alone(node, tell):

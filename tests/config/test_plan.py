@@ -215,7 +215,7 @@ def test_delivery_options_reach_the_head_and_the_worker() -> None:
     plan = plan_flow(flow().add(uses=Given, quiet_error=True, **options).add())
     assert {name: getattr(plan.nodes[0], name) for name in options} == options
     assert plan.nodes[1].queue_bytes is None
-    assert (plan.workers[0].idempotent, plan.workers[0].quiet_error) == (True, True)
+    assert (plan.workers[0].idempotent, plan.workers[0].voice.quiet_error) == (True, True)
 
 
 def test_what_the_flow_says_reaches_its_processes() -> None:

@@ -171,22 +171,12 @@ def test_a_file_is_fixed_when_it_is_given(tmp_path: Path, monkeypatch: pytest.Mo
         ({"uses_with": {"metas": 1}}, "uses_with: metas: metas is no argument"),
         ({"uses_metas": {"nam": 1}}, "uses_metas: nam: unknown key"),
         ({"uses_requests": {"x": "y"}}, "uses_requests: 'x' is no endpoint"),
-        ({"host": ["a", "b"]}, "host: several hosts, or a host with a port, are for external=True"),
-        ({"host": "a:1"}, "are for external=True"),
         ({"replicas": 2, "port_in": 5}, "port_in: replicas cannot share one port"),
         ({"shards": 2, "port_in": 5}, "port_in: shards cannot share one port"),
         ({"uses_before": Encoder, "port_in": 5}, "port_in: uses_before and uses_after cannot share one port"),
         ({"shards": 0}, "shards: expected a whole number from 1 to 256"),
         ({"polling": "SOME"}, "polling: no way of polling is called"),
         ({"poling": "ALL"}, "unknown option \"poling\": did you mean 'polling'?"),
-        ({"external": True, "port_in": 1, "shards": 2}, "shards of an external Executor are its own head's affair"),
-        ({"external": True, "port_in": 1, "polling": "ALL"}, "remove polling, and give it where the Executor is"),
-        ({"external": True}, "port_in: an external Executor is found by host and port_in"),
-        ({"external": True, "host": ["a:1", "b"]}, "is found by host and port_in"),
-        ({"external": True, "port_in": 0}, "is found by host and port_in"),
-        ({"external": True, "port_in": 1, "host": "a:1"}, "host names a port as well"),
-        ({"external": True, "port_in": 1, "uses": Encoder}, "uses: an external Executor runs already"),
-        ({"external": True, "port_in": 1, "replicas": 2}, "remove replicas and list its addresses in host"),
         (
             {"when": {"tags__kind": {"$eqq": 1}}},
             "when: query['tags__kind']: unknown operator '$eqq'; did you mean '$eq'?",
@@ -206,22 +196,6 @@ def test_a_wrong_option_is_refused_by_name(options: dict[str, Any], told: str) -
     with pytest.raises(ConfigError) as caught:
         flow(options)
     assert told in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "addresses"),
-    [
-        ({"external": True, "port_in": 12345}, ("127.0.0.1:12345",)),
-        ({"external": True, "host": "localhost", "port_in": 12345}, ("localhost:12345",)),
-        ({"external": True, "host": "h:5"}, ("h:5",)),
-        ({"external": True, "host": ["a:1", "b:2"]}, ("a:1", "b:2")),
-        ({"external": True, "host": ["a", "b"], "port_in": 3}, ("a:3", "b:3")),
-        ({"external": True, "host": "::1", "port_in": 3}, ("[::1]:3",)),
-        ({"port_in": 3}, ()),
-    ],
-)
-def test_the_addresses_of_an_external_executor(options: dict[str, Any], addresses: tuple[str, ...]) -> None:
-    assert flow(options).executors[0].addresses == addresses
 
 
 # -- what an Executor takes over from its Flow ---------------------------------------------------------------------
@@ -289,9 +263,3 @@ def test_a_join_of_all_is_told_that_it_needs_no_needs() -> None:
     flow = FlowSpec().add(name="a").add(name="b")
     with pytest.raises(ConfigError, match="needs: needs_all joins every Executor that is loose"):
         flow.needs_all(needs=["a"])
-
-
-@pytest.mark.parametrize("key", [False, 0, {}])
-def test_a_key_of_an_external_executor_is_text(key: object) -> None:
-    with pytest.raises(ConfigError, match="server_key: a public key is text"):
-        ExecutorSpec.from_options(external=True, port_in=1, server_key=key)

@@ -142,3 +142,21 @@ def test_options_of_the_graph_reach_the_front(tmp_path: Path):
     [*_, both, log] = load_flow(front_words(application, addresses(application))[0]).executors
     assert (both.needs, both.quorum, both.no_reduce, log.floating) == (("text", "image"), 1, True, True)
     assert application_of(row, tmp_path).workers[1].longest_call == 5.0
+
+
+def test_what_is_said_of_logs_reaches_every_part(tmp_path: Path):
+    (tmp_path / "logs.yml").write_text("level: DEBUG\n")
+    flow = FlowSpec.from_options(log_config="json", quiet_error=True).add(uses="docker://x", name="a")
+    flow = flow.add(uses="docker://x", name="b", log_config=tmp_path / "logs.yml", quiet=True)
+    application = parts_of_flow(flow, IMAGES)
+    first, second = (part.words for part in application.workers)
+    assert first[first.index("--log-config") + 1] == '{"format": "json"}' and "--quiet-error" in first
+    assert second[second.index("--log-config") + 1] == '{"level": "DEBUG"}' and "--quiet" in second
+    told = load_flow(front_words(application, addresses(application))[0])
+    assert (told.log_config, told.quiet_error, told.quiet) == ({"format": "json"}, True, False)
+
+
+def test_a_log_file_that_would_go_with_its_container_is_refused():
+    flow = FlowSpec.from_options().add(uses="docker://x", name="a", log_config={"file": "/logs/a.log"})
+    with pytest.raises(ConfigError, match="a: log_config.file: /logs/a.log would be inside a container"):
+        parts_of_flow(flow, IMAGES)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from zflow.config.log_config import LogConfig
 from zflow.errors import StartError
 from zflow.processes.attended import serve_attended
 from zflow.processes.channel import Channel, Words
@@ -34,8 +35,8 @@ TOLD: Words = {
     "idempotent": False,
     "max_concurrency": 4,
     "level": "INFO",
-    "quiet": False,
-    "quiet_error": False,
+    "voice": [False, False, {**LogConfig()._asdict(), "of_a_later_version": 1}],
+    "oom_score_adj": 500,
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from zflow.config.log_config import LogConfig
 from zflow.config.plan import Plan, WorkerPlan
 from zflow.executor import Executor
 from zflow.processes import parcel
@@ -72,6 +73,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "is_shared": False,
         "own_env": {},
         "cores": [],
+        "oom_score_adj": 500,
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
         "env": {"WHO": "me"},
@@ -80,8 +82,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "addresses": {"x/rep-0": "ipc:///x"},
         "replicas": {},
         "level": "DEBUG",
-        "quiet": True,
-        "quiet_error": True,
+        "voice": [True, True, LogConfig()._asdict()],
     }
 
 

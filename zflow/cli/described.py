@@ -47,10 +47,10 @@ def of_a_deployment() -> list[click.Option]:
 
 def of_a_front() -> list[click.Option]:
     """The options of what is before an Executor."""
-    from zflow.config.deployment import OF_THE_FRONT
+    from zflow.config.deployment import OF_LOGS, OF_THE_FRONT
     from zflow.config.spec import FlowSpec
 
-    return spec_options(FlowSpec, only=OF_THE_FRONT)
+    return spec_options(FlowSpec, only=(*OF_THE_FRONT, *OF_LOGS))
 
 
 def of_a_flow() -> list[click.Option]:

@@ -182,11 +182,11 @@ class _FlowFile(_File):
         )
 
         def check(given: Mapping[str, Any]) -> None:
-            yaml_file.flow_options({**root, **given}, place)
+            yaml_file.flow_options({**root, **given}, self.folder, place)
             collect(FlowSpec, given["gateway"] or {}, place.down("gateway"), Surface.YAML)
 
         is_right = self.look_at(check, {"gateway": root.get("gateway")}) and is_right
-        return FlowSpec.from_options(**yaml_file.flow_options(root, place)) if is_right else FlowSpec()
+        return FlowSpec.from_options(**yaml_file.flow_options(root, self.folder, place)) if is_right else FlowSpec()
 
     def _right_options(self, entry: Any, place: Place) -> tuple[dict[str, Any], bool]:
         """The options of an Executor that are right by themselves, and whether that is all of them."""

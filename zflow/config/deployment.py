@@ -26,7 +26,8 @@ from zflow.errors import nearest
 
 KEYS = ("jtype", "version", "with")
 _HERE = Place()  # an option's own name says enough where Python gave it
-OF_THE_FRONT = ("port", "quiet", "asyncio", "prefetch", "insecure", "keys", "peers")  # declared for a Flow
+OF_THE_FRONT = ("port", "asyncio", "prefetch", "insecure", "keys", "peers")  # declared for a Flow
+OF_LOGS = ("quiet", "quiet_error", "log_config")  # of the Executor, and of the head before it
 OF_A_GRAPH = ("needs", "when", "floating", "quorum", "within", "external", "server_key", "on_timeout", "no_reduce")
 
 

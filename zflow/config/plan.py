@@ -17,6 +17,7 @@ from zflow.config.definition import is_container
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.images import image_of, name_of
 from zflow.config.kinds import FOR_EVER
+from zflow.config.log_config import Voice, voice_of
 from zflow.config.peers import group_of_shard, groups_around, missing_peers, refuse_peers
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
@@ -84,7 +85,8 @@ class WorkerPlan(NamedTuple):
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
     the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
-    container: in which the Executor is; the process only attends to it then, and `description` says nothing.
+    container: in which the Executor is; the process only attends to it then, and `description` says nothing. voice: how
+    it logs.
     """
 
     name: str
@@ -93,7 +95,7 @@ class WorkerPlan(NamedTuple):
     runtime_args: Mapping[str, Any]
     bind: str | None = None
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     idempotent: bool = False
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
@@ -116,7 +118,7 @@ class GatewayPlan(NamedTuple):
     topology: Topology
     nodes: tuple[NodePlan, ...]
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
@@ -130,7 +132,7 @@ class HeadPlan(NamedTuple):
     bind: str
     node: NodePlan
     env: Mapping[str, str] = {}
-    quiet_error: bool = False
+    voice: Voice = Voice()
     timeout_ready: float | None = 600.0
     start_method: str = "warm"
     keys: str = ""
@@ -255,7 +257,7 @@ def _head(deployment: DeploymentSpec) -> HeadPlan:
         bind=tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
         node=_node(spec, _checked_keys(front.keys), front),
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=front.keys,
@@ -273,7 +275,7 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         topology=spec.topology(),
         nodes=tuple(_node(executor, own_key, spec) for executor in spec.executors),
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, spec.env),
         keys=spec.keys,
@@ -316,7 +318,7 @@ def _worker(
         },
         bind=bind,
         env=spec.env,
-        quiet_error=spec.quiet_error,
+        voice=voice_of(spec),
         idempotent=spec.idempotent,
         timeout_ready=_seconds(spec.timeout_ready),
         start_method=_start_method(spec.start_method, {} if container else spec.env),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zflow.config.container_options import DOCKER_KWARGS, ENTRYPOINT, GPUS, VOLUMES
+from zflow.config.container_options import DOCKER_KWARGS, ENTRYPOINT, GPUS, OF_A_CONTAINER, VOLUMES
 from zflow.config.cores import CPUS, Cpus
 from zflow.config.definition import Definition, is_container
 from zflow.config.executor_kinds import (
@@ -25,6 +25,7 @@ from zflow.config.executor_kinds import (
     USES,
     WHEN,
 )
+from zflow.config.external import check_addresses
 from zflow.config.kinds import (
     FLAG,
     FOR_EVER,
@@ -41,6 +42,7 @@ from zflow.config.kinds import (
     split_host,
     whole,
 )
+from zflow.config.log_config import LOG_CONFIG
 from zflow.config.options import IN_FLOWS, Option, Surface, collect, option, options_of
 from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
@@ -174,7 +176,15 @@ class ExecutorSpec:
         aliases=("disable_reduce",),
         surfaces=IN_FLOWS,
     )
+    quiet: bool = option(FLAG, False, "log nothing", inherited=True)
     quiet_error: bool = option(FLAG, False, "log exceptions of its methods without traceback", inherited=True)
+    log_config: str | dict[str, Any] = option(
+        LOG_CONFIG,
+        "plain",
+        "plain, json, a YAML file, or a map with some of format, level, levels, file, max_size, keep, stderr",
+        variable="ZFLOW_LOG_CONFIG",
+        inherited=True,
+    )
     start_method: str = option(
         _WARM,
         "warm",
@@ -206,7 +216,7 @@ class ExecutorSpec:
         """A spec of these options. Raises ConfigError, that begins with `place`, for a wrong one."""
         given, values = collect(cls, options, place, surface)
         spec = cls(**values, given=given)
-        _check_addresses(spec, place)
+        check_addresses(spec, place)
         _check_containers(spec, place)
         if spec.on_timeout == SKIP and spec.timeout_send in (None, FOR_EVER):
             raise place.down("on_timeout").fault("without timeout_send no call takes too long; give timeout_send in ms")
@@ -232,46 +242,9 @@ class ExecutorSpec:
         return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
 
 
-_OF_A_CONTAINER = ("volumes", "gpus", "entrypoint", "docker_kwargs")
-_OF_A_PROCESS = (  # options that say how to start one
-    *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
-    *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method", "reload", "restart"),
-    *_OF_A_CONTAINER,
-)
-_OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
-
-
-def _check_addresses(spec: ExecutorSpec, place: Place) -> None:
-    """What only makes sense for an external Executor, and what makes none."""
-    hosts = (spec.host,) if isinstance(spec.host, str) else spec.host
-    ports = [split_host(host)[1] for host in hosts]
-    if not spec.external and spec.server_key:
-        raise place.down("server_key").fault("it is for external=True; the Executors of this Flow have the Flow's keys")
-    if isinstance(spec.server_key, tuple) and len(spec.server_key) != len(hosts):
-        told = f"{len(spec.server_key)} keys for {len(hosts)} hosts; give one for all, or one for each"
-        raise place.down("server_key").fault(told)
-    if not spec.external:
-        if len(hosts) > 1 or ports[0] is not None:
-            told = "several hosts, or a host with a port, are for external=True"
-            raise place.down("host").fault(f"{told}; an Executor of the Flow binds one host, and port_in")
-        return
-    for name in _OF_A_PROCESS:
-        if name in spec.given:
-            told = f"an external Executor runs already and is not started by this Flow; remove {name}"
-            raise place.down(name).fault(told + (" and list its addresses in host" if name == "replicas" else ""))
-    for name in _OF_SHARDS:
-        if name in spec.given:
-            told = f"the shards of an external Executor are its own head's affair; remove {name}"
-            raise place.down(name).fault(f"{told}, and give it where the Executor is started (zflow executor --shards)")
-    if not spec.port_in and not all(ports):
-        raise place.down("port_in").fault("an external Executor is found by host and port_in; give its port")
-    if spec.port_in and any(ports):
-        raise place.down("port_in").fault("host names a port as well; give the port once")
-
-
 def _check_containers(spec: ExecutorSpec, place: Place) -> None:
     if not any(is_container(uses) for uses in (spec.uses, spec.uses_before, spec.uses_after)):
-        for name in _OF_A_CONTAINER:
+        for name in OF_A_CONTAINER:
             if spec.given.get(name):
                 raise place.down(name).fault("this is for a container; name an image in uses: docker://image:tag")
 
@@ -288,6 +261,12 @@ class FlowSpec:
     workspace: str = option(FOLDER, "", "folder in which each Executor has its own")
     quiet: bool = option(FLAG, False, "log nothing")
     quiet_error: bool = option(FLAG, False, "log exceptions of Executors without traceback")
+    log_config: str | dict[str, Any] = option(
+        LOG_CONFIG,
+        "plain",
+        "plain, json, a YAML file, or a map with some of format, level, levels, file, max_size, keep, stderr",
+        variable="ZFLOW_LOG_CONFIG",
+    )
     env: dict[str, str] = option(VARIABLES, {}, "environment variables of all processes")
     timeout_ready: int = option(
         MILLISECONDS,

@@ -30,6 +30,7 @@ from zflow.config.definition import (
     modules_relative_to,
     relative_to,
 )
+from zflow.config.log_config import checked_log_config
 from zflow.config.options import Surface
 from zflow.config.places import Path as Keys
 from zflow.config.places import Place, shown
@@ -71,7 +72,7 @@ def load_flow(source: str | Path | Mapping[str, Any], *, context: Mapping[str, A
     ``flow.yml:12 executors[1].replicas: expected a whole number, got "two"``.
     """
     root, place, folder = read_root(source, "Flow", KEYS, context=context, class_allowed=class_allowed)
-    spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **flow_options(root, place))
+    spec = FlowSpec.from_options(place.down("with"), Surface.YAML, **flow_options(root, folder, place))
     for number, entry in enumerate(as_list(root.get("executors"), place.down("executors"))):
         spec = add_entry(spec, entry, folder, place.down("executors", number), context)
     for number, fault in spec.graph_faults():
@@ -136,7 +137,7 @@ def check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequence
         raise place.down("version").fault(f"expected version '1', got {shown(root['version'])}")
 
 
-def flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def flow_options(root: Mapping[str, Any], folder: Folder, place: Place) -> dict[str, Any]:
     """The Flow's own options, under `with` and under `gateway`. Raises ConfigError where one stands in both."""
     options = as_map(root.get("with"), place.down("with"))
     for key, value in as_map(root.get("gateway"), place.down("gateway")).items():
@@ -146,6 +147,7 @@ def flow_options(root: Mapping[str, Any], place: Place) -> dict[str, Any]:
         if options.get(key) is not None:
             raise there.fault(f"{key} stands under `with` as well; give it once")
         options[key] = value
+    resolve_log_config(options, folder, place.down("with"))
     return options
 
 
@@ -177,6 +179,14 @@ def resolve(options: dict[str, Any], folder: Folder, place: Place, context: Mapp
     if options.get("volumes") is not None:
         in_folder = replace(VOLUMES, check=lambda value: checked_volumes(value, folder.path))
         options["volumes"] = in_folder.checked(options["volumes"], place.down("volumes"))
+    resolve_log_config(options, folder, place)
+
+
+def resolve_log_config(options: dict[str, Any], folder: Folder, place: Place) -> None:
+    """The same for what a Flow has as well."""
+    if options.get("log_config") is not None:
+        there = place.down("log_config")
+        options["log_config"] = checked_log_config(options["log_config"], folder.path, there)
 
 
 def as_map(value: Any, place: Place) -> dict[str, Any]:

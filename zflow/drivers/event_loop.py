@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from zflow.drivers.invocation import Call
+from zflow.drivers.running import note
 from zflow.errors import Cancelled
 from zflow.roles.contract import failure
 from zflow.wire.header import Kind, Message
@@ -122,6 +123,7 @@ class EventLoop:
     async def _serve(self, running: _Running) -> None:
         call = running.call
         _running.set(running)
+        note(call.request)
         said: Message | BaseException
         try:
             said = await self._answer(running)

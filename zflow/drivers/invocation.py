@@ -7,7 +7,6 @@ that names the method.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from zflow.documents.reduce import concatenate, reduce_all
 from zflow.drivers.filtering import Sieve
 from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError, description_of
+from zflow.tracebacks import of_the_user
 from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
@@ -62,6 +62,11 @@ class Call:
     @property
     def call_id(self) -> bytes:
         return self._request.call_id
+
+    @property
+    def request(self) -> Message:
+        """The one that it is."""
+        return self._request
 
     @property
     def takes_pieces(self) -> bool:
@@ -164,7 +169,7 @@ class Call:
             peer=self._name,
             name=name,
             description=description,
-            traceback="".join(traceback.format_exception(type(error), error, _users_frames(error))),
+            traceback=of_the_user(error),
         )
 
 
@@ -230,15 +235,3 @@ def _joined(branches: list[DocumentArray], flags: int) -> DocumentArray:
     if len(branches) == 1:
         return branches[0]
     return concatenate(branches) if flags & NO_REDUCE else reduce_all(branches)
-
-
-def _users_frames(error: BaseException) -> Any:
-    """The traceback from the user's code on: our own frames above it, and those of the event loop, help nobody."""
-    start = error.__traceback__
-    while start is not None and start.tb_next is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
-        start = start.tb_next
-    return start
-
-
-def _is_ours(module: str) -> bool:
-    return module.startswith("zflow.drivers.") or module.partition(".")[0] == "asyncio"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from zflow.drivers.invocation import Call
+from zflow.drivers.running import note
 from zflow.errors import Cancelled
 from zflow.roles.contract import failure
 from zflow.wire.header import Kind, Message
@@ -49,6 +50,7 @@ class Stream:
 
     def step(self) -> Message | None:
         """The next PARTIAL, or the outcome; None when user code only took a breath (a bare ``yield``)."""
+        note(self.call.request)
         try:
             return self._ended_early() if self._is_given_up else self._advance()
         except (KeyboardInterrupt, SystemExit):
@@ -58,6 +60,8 @@ class Stream:
             self._pieces.close()  # what is yielded wrongly was not raised by the generator, which still stands there
             self._report(error)
             return failure(self.call.call_id, self.call.error(error))
+        finally:
+            note()
 
     def close(self) -> None:
         """The worker ends: let the generator's own `finally` run."""

@@ -23,7 +23,7 @@ from zflow.exports.secrets import check_arguments
 from zflow.importing import is_dotted
 
 _ARGUMENTS = ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
-_PLAIN = ("max_concurrency", "idempotent", "quiet_error", "description")
+_PLAIN = ("max_concurrency", "idempotent", "quiet", "quiet_error", "description")
 
 
 class Images(NamedTuple):

@@ -8,6 +8,7 @@ gives them to `front_words`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from zflow.config.deployment import DeploymentSpec
 from zflow.config.devices import VARIABLE, is_in_turn
 from zflow.config.images import image_of, name_of
 from zflow.config.kinds import FOR_EVER, is_loopback, split_host
+from zflow.config.log_config import as_map, read_log_config
 from zflow.config.options import options_of
 from zflow.config.peers import groups_of
 from zflow.config.plain_yaml import dump
@@ -127,6 +129,8 @@ def _workers(spec: ExecutorSpec, images: Images) -> Iterator[Part]:
             alone = replace(alone, uses_with={}, uses_metas={}, uses_requests={}, uses_dynamic_batching={})
         name = spec.name if kind not in around else f"{spec.name}_{kind.removeprefix('uses-')}"
         words = ["executor", "--name", name, *words_of(alone, uses, images.folder)]
+        if log_config := _log_config(spec, spec.name, is_image=not images.native):
+            words += ["--log-config", json.dumps(log_config)]
         if kind.startswith("shard-"):
             words += ["--shards", str(spec.shards), "--shard-id", kind.removeprefix("shard-")]
         yield Part(
@@ -155,15 +159,35 @@ def front_words(application: Application, addresses: Mapping[str, Sequence[str]]
     source = application.source
     peers = {part.group: list(addresses[part.group]) for part in application.workers}
     if isinstance(source, DeploymentSpec):
-        options = {"name": source.executor.name, **_graph_options(source.executor), "peers": peers}
+        executor = source.executor
+        options = {"name": executor.name, **_graph_options(executor), **_logs(application, executor), "peers": peers}
         return dump({"jtype": "Deployment", "version": "1", "with": options}), "deployment.yml"
     executors = [
         {"name": executor.name, "needs": list(executor.needs), **_graph_options(executor)}
         for executor in source.executors
     ]
-    around = {name: getattr(source, name) for name in ("quiet", "quiet_error") if getattr(source, name)}
-    flow = {"jtype": "Flow", "version": "1", "with": {**around, **({"peers": peers} if peers else {})}}
+    options = {**_logs(application, source), **({"peers": peers} if peers else {})}
+    flow = {"jtype": "Flow", "version": "1", "with": options}
     return dump({**flow, "executors": executors}), "flow.yml"
+
+
+def _logs(application: Application, spec: FlowSpec | ExecutorSpec) -> dict[str, Any]:
+    """What is said of the logs of the front."""
+    is_image = application.front is not None and bool(application.front.image)
+    log_config = _log_config(spec, "the front", is_image=is_image)
+    told = {name: True for name in ("quiet", "quiet_error") if getattr(spec, name)}
+    return {**told, **({"log_config": log_config} if log_config else {})}
+
+
+def _log_config(spec: FlowSpec | ExecutorSpec, name: str, *, is_image: bool) -> dict[str, Any]:
+    """log_config without the file that it may stand in. Raises ConfigError for lines that would go with a container."""
+    config = read_log_config(spec.log_config)
+    if config.file and is_image:
+        raise ConfigError(
+            f"{name}: log_config.file: {config.file} would be inside a container, and gone with it; leave `file` out, "
+            "and let the engine keep what is written to stderr"
+        )
+    return as_map(config)
 
 
 def binding_words(application: Application, part: Part, keys: str) -> list[str]:

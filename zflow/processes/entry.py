@@ -12,12 +12,11 @@ import faulthandler
 import io
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
+from zflow.config.log_config import LogConfig, Voice
 from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
@@ -40,14 +39,13 @@ from zflow.processes.socket_directory import box_of, remove_box, remove_if_left
 from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
+from zflow.tracebacks import of_the_user
 from zflow.wire.header import Message
 
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
-_OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
-_OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
@@ -75,8 +73,7 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
 
 def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> int:
     """The same for who has heard `words`, and can say by which plan it shall live."""
-    _take_place(words)
-    log = Log(words["name"], quiet=words["quiet"], quiet_error=words["quiet_error"], level=words["level"])
+    log = _take_place(words)
     directory = Directory(words["addresses"], words["replicas"])
     hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
@@ -137,7 +134,7 @@ def serve_head(plan: HeadPlan, *, log: Log | None = None) -> int:
 
 
 def _serve_in_foreground(plan: PeerPlan, bind: str, log: Log | None) -> int:
-    log = log or Log(plan.name, quiet_error=plan.quiet_error)
+    log = log or logs.take_over(plan.name, plan.voice)
     placement = placement_of(plan)
     os.environ.update(common_env(plan))  # before user code and what it imports; an interpreter has read its own already
     for line in lines_about([plan]):
@@ -202,7 +199,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     # First the Executor, then the sockets: what its __init__ forks must not inherit them.
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
-    user_code = local_end(executor, name=plan.name, report=log.failure)
+    user_code = local_end(executor, name=plan.name, report=log.failure, remark=partial(log.info, "%s"))
     lifeline.keep(lambda: _close(user_code, executor))
     role = worker_role(
         plan.name,
@@ -253,30 +250,33 @@ def first_words(channel: Channel) -> Words:
         channel.wait()
 
 
-def become(words: Words, name: str) -> None:
+def become(words: Words, name: str) -> Log:
     """Take the place that the Flow's own process asked for, as far as all processes of an Executor share it: its paths,
-    its arguments, its variables. name: to be called by."""
+    its arguments, its variables. name: to be called by. Returns what it logs by."""
     os.environ.update(words["env"])
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
-    logs.name_process(name)
+    quiet, quiet_error, config = words["voice"]
+    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
         faulthandler.enable()  # a crash in C code shows the line of Python that led to it
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15])
+    return log
 
 
-def _take_place(words: Words) -> None:
+def _take_place(words: Words) -> Log:
     """Become this very process."""
-    become(words, words["name"])
+    log = become(words, words["name"])
     _settle(Placement(words["own_env"], tuple(words["cores"])))
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()  # siblings forked from one state would all draw the same numbers
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+        Path("/proc/self/oom_score_adj").write_text(str(words["oom_score_adj"]))
+    return log
 
 
 def _settle(placement: Placement) -> None:
@@ -297,16 +297,7 @@ def _tell_failure(error: BaseException, lifeline: Lifeline, channel: Channel) ->
 
 def last_words(error: BaseException) -> Words:
     """What a child says that cannot start."""
-    trace = "".join(traceback.format_exception(type(error), error, _below_ours(error)))
-    return {"failed": type(error).__name__, "message": str(error), "traceback": trace}
-
-
-def _below_ours(error: BaseException) -> TracebackType | None:
-    """The traceback from where our modules were left: what called them is the same for everybody."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
-        trace = trace.tb_next
-    return trace
+    return {"failed": type(error).__name__, "message": str(error), "traceback": of_the_user(error)}
 
 
 def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:

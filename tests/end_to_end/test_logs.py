@@ -1,0 +1,85 @@
+"""What real processes tell of themselves, and that stdout is the user's alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+EXECUTOR = """
+import logging
+from zflow import Document, Executor, Flow, requests
+
+
+class Teller(Executor):
+    @requests
+    def tell(self, docs, **kwargs):
+        self.logger.info("told by %s", type(self).__name__)
+        logging.getLogger("library").warning("a library's word")
+        logging.getLogger("noisy").warning("nobody wants this")
+        print("printed")
+
+    @requests(on="/later")
+    async def later(self, docs, **kwargs):
+        self.logger.info("told by a coroutine")
+
+    @requests(on="/fail")
+    def fail(self, docs, **kwargs):
+        raise ValueError("on purpose")
+"""
+SCRIPT = (
+    EXECUTOR
+    + """
+with Flow({options}).add(uses=Teller, replicas=2, name="teller") as flow:
+    for on in ("/", "/later"):
+        flow.post(on, Document())
+    flow.post("/fail", Document(), on_error=lambda response: None)
+"""
+)
+
+
+def test_user_code_and_libraries_tell_as_their_process_does(run_script) -> None:
+    done = run_script(SCRIPT.format(options=""))
+    assert done.stdout == "printed\n"
+    for text in ("told by Teller", "told by a coroutine"):
+        assert re.search(rf"^teller/rep-[01]@\d+\[I\]:{text}$", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^teller/rep-[01]@\d+\[W\]:a library's word$", done.stderr, re.MULTILINE)
+
+
+def test_json_lines_of_all_processes_with_the_ids_of_requests(run_script) -> None:
+    done = run_script(SCRIPT.format(options="log_config={'format': 'json', 'levels': {'noisy': 'ERROR'}}"))
+    assert done.stdout == "printed\n"
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["name"].partition("/")[0] for line in lines} == {"Flow", "teller"}
+    told = {line["text"]: line for line in lines}
+    assert "nobody wants this" not in told
+    by_the_method, by_the_library = told["told by Teller"], told["a library's word"]
+    assert by_the_method["requests"] == by_the_library["requests"] and len(by_the_method["requests"]) == 1
+    assert told["told by a coroutine"]["requests"] not in ([], by_the_method["requests"])
+    failed = told["ValueError('on purpose')"]
+    assert failed["level"] == "ERROR" and failed["requests"] and "ValueError: on purpose" in failed["exception"]
+
+
+def test_one_file_has_the_lines_of_all_processes(run_script, tmp_path: Path) -> None:
+    (tmp_path / "logs.yml").write_text("file: logs/all.log\nlevel: WARNING\n")
+    done = run_script(SCRIPT.format(options="log_config='logs.yml'"))
+    assert "library" not in done.stderr
+    told = (tmp_path / "logs" / "all.log").read_text()
+    assert re.search(r"^teller/rep-[01]@\d+\[W\]:a library's word$", told, re.MULTILINE)
+    assert re.search(r"^teller/rep-[01]@\d+\[E\]:ValueError\('on purpose'\)$", told, re.MULTILINE)
+    assert "told by Teller" not in told
+
+
+def test_quiet_is_quiet_whoever_speaks(run_script) -> None:
+    done = run_script(SCRIPT.format(options="quiet=True"))
+    assert (done.stdout, done.stderr) == ("printed\n", "")
+
+
+def test_a_standalone_executor_tells_as_its_options_say(start, zflow_command, tmp_path: Path) -> None:
+    (tmp_path / "teller.py").write_text(EXECUTOR)
+    (tmp_path / "teller.yml").write_text("jtype: Teller\nmetas: {py_modules: [teller.py]}\n")
+    words = ["executor", "--uses", str(tmp_path / "teller.yml"), "--port-in", "0", "--log-config", "json"]
+    line = json.loads(start(*zflow_command, *words).stdout.readline())
+    assert (line["name"], line["level"]) == ("Teller/rep-0", "INFO") and line["text"].startswith(
+        "serving at tcp://127.0.0.1:"
+    )

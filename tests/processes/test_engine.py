@@ -62,6 +62,7 @@ def test_variables_that_the_program_reads_itself_are_spelled_out() -> None:
     ("code", "said", "meaning"),
     [
         (125, "Got permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
+        (126, "permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
         (125, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start docker"),
         (125, "pull access denied for me/x, repository does not exist", "docker build -t me/x:1 ."),
         (125, "manifest unknown: manifest unknown", "no such tag"),

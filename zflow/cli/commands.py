@@ -21,6 +21,7 @@ from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
+from zflow.cli.logs import logs
 from zflow.cli.looking import status, top
 from zflow.cli.new import new
 from zflow.cli.plot import plot
@@ -40,7 +41,7 @@ _folder = click.option(
 HEADINGS = {
     "Write": ("new", "check", "plot", "export", "hub"),
     "Serve": ("flow", "deployment", "executor", "gateway", "head"),
-    "Ask": ("client", "ping", "status", "top"),
+    "Ask": ("client", "ping", "status", "top", "logs"),
     "Change what is served": ("scale", "rolling-update", "reload", "restart"),
     "Keys": ("keygen", "keys"),
     "This machine": ("doctor", "completion"),
@@ -344,5 +345,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot, export, new, completion):
+for _command in (check, client, status, top, logs, plot, export, new, completion):
     main.add_command(_command)

@@ -17,6 +17,8 @@ from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
 _CONTROL = "control-"
+_LINES = ".lines"  # of what processes have logged, see log_book.py
+_OURS = (".sock", _LINES, f"{_LINES}.1")
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -57,7 +59,7 @@ def remove(path: str) -> None:
     """Remove a directory of sockets. What is not a file of ours stays, and the directory then stays with it."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(path):
-            if entry.name.endswith(".sock") and not entry.is_dir(follow_symlinks=False):
+            if entry.name.endswith(_OURS) and not entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
     with contextlib.suppress(OSError):
@@ -65,9 +67,10 @@ def remove(path: str) -> None:
 
 
 def remove_if_left(path: str) -> None:
-    """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's."""
+    """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's, and
+    nobody reads the lines of the dead."""
     with contextlib.suppress(OSError):
-        if all(name.startswith(_CONTROL) for name in os.listdir(path)):
+        if all(name.startswith(_CONTROL) or _LINES in name for name in os.listdir(path)):
             remove(path)
 
 

@@ -66,8 +66,17 @@ CALL_ID = 16
 _UNDERSTOOD = frozenset({"target", "when"})  # must-understand keys ("!key") that this version understands
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce", "request"), bytes),
-    **dict.fromkeys(("name", "role", "software", "node"), str),
-    **{"credit": int, "code": int, "sent": int, "items": int, "nodes": list, "idempotent": list, "missing": dict},
+    **dict.fromkeys(("name", "role", "software", "node", "of", "after"), str),
+    **{
+        "credit": int,
+        "code": int,
+        "sent": int,
+        "items": int,
+        "logs": int,
+        "nodes": list,
+        "idempotent": list,
+        "missing": dict,
+    },
     **dict.fromkeys(("partial", "final", "filtered"), bool),
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")

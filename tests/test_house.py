@@ -43,6 +43,7 @@ FLOORS = [
         "posting",
         "probing",
         "overview",
+        "error_page",
         "progress",
         "response",
         "banner",

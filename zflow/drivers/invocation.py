@@ -7,7 +7,6 @@ that names the method.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, reduce_all
 from zflow.drivers.filtering import Sieve
+from zflow.drivers.tracebacks import remote_traceback
 from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError, description_of
 from zflow.wire.conditions import WHEN
@@ -163,17 +163,19 @@ class Call:
     def error(self, error: BaseException) -> ExecutorError:
         """What `error`, which user code raised, is to the caller."""
         name, description = type(error).__name__, description_of(error)
+        advice = _ON_EXIT if isinstance(error, SystemExit) else ""
         return ExecutorError(
-            f"{self.node} ({self._name}) raised {description}",
+            f"{self.node} ({self._name}) raised {description}{advice}",
             node=self.node,
             peer=self._name,
             name=name,
             description=description,
-            traceback="".join(traceback.format_exception(type(error), error, _users_frames(error))),
+            traceback=remote_traceback(error),
         )
 
 
 _NO_DOCUMENTS = DocumentArray()
+_ON_EXIT = "; a method cannot end its process: raise an exception that says what is wrong"
 
 
 def parameters_for(parameters: Mapping[str, Any], node: str, nodes: Collection[str] = ()) -> dict[str, Any]:
@@ -235,15 +237,3 @@ def _joined(branches: list[DocumentArray], flags: int) -> DocumentArray:
     if len(branches) == 1:
         return branches[0]
     return concatenate(branches) if flags & NO_REDUCE else reduce_all(branches)
-
-
-def _users_frames(error: BaseException) -> Any:
-    """The traceback from the user's code on: our own frames above it, and those of the event loop, help nobody."""
-    start = error.__traceback__
-    while start is not None and start.tb_next is not None and _is_ours(start.tb_frame.f_globals.get("__name__", "")):
-        start = start.tb_next
-    return start
-
-
-def _is_ours(module: str) -> bool:
-    return module.startswith("zflow.drivers.") or module.partition(".")[0] == "asyncio"

@@ -16,6 +16,7 @@ from typing import Any
 from zflow.config.environment import log_level
 from zflow.config.log_config import LogConfig, Voice
 from zflow.drivers.running import requests_at_work
+from zflow.drivers.tracebacks import users_frames
 from zflow.errors import description_of
 from zflow.processes.log_book import Book, FolderBook, MemoryBook, Page
 from zflow.processes.log_file import LogFile
@@ -151,7 +152,7 @@ class Log:
 
     def failure(self, error: BaseException) -> None:
         """Tell `error`, with its traceback unless this log is to be quiet about it."""
-        details = None if self.quiet_error else error
+        details = None if self.quiet_error else (type(error), error, users_frames(error))
         self._logger.error("%s", description_of(error), exc_info=details, extra={_FAILURE: True})
 
 

@@ -1,4 +1,4 @@
-"""All errors on one page, with cause and remedy, made of the classes in errors.py: docs/errors.md and `zflow errors`."""
+"""All errors on one page, with cause and remedy, made of their classes: docs/errors.md, and `zflow errors`."""
 
 from __future__ import annotations
 

@@ -91,15 +91,28 @@ class InvalidDocument(ZflowError, ValueError):
 
 
 class RemoteError(ZflowError):
-    """An outcome that may have travelled: `node` is the Executor's name in the Flow, `peer` the process that spoke."""
+    """An outcome that may have travelled: `node` is the Executor's name in the Flow, `peer` the process that spoke.
+
+    path: the replicas by which it came, from the outside in, through Flows within Flows; attempt: how often the last of
+    them, or rather its head, had sent the request then. Both are empty where nobody told.
+    """
 
     call_id: bytes = b""  # of the message at fault, where that much of it could be read
+    path: tuple[str, ...] = ()
+    attempt: int = 0
 
     def __init__(self, message: str = "", *, node: str = "", peer: str = "", maybe_executed: bool = False) -> None:
         super().__init__(message)
         self.node = node
         self.peer = peer
         self.maybe_executed = maybe_executed
+
+    def __str__(self) -> str:
+        """The message, and of where it failed what that does not say."""
+        told = super().__str__()
+        more = [f"by way of {' > '.join(self.path)}"] if len(self.path) > 1 else []
+        more += [f"attempt {self.attempt}"] if self.attempt > 1 else []
+        return f"{told} ({', '.join(more)})" if more else told
 
 
 class InvalidRequest(RemoteError, ValueError):

@@ -67,16 +67,8 @@ _UNDERSTOOD = frozenset({"target", "when"})  # must-understand keys ("!key") tha
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce", "request"), bytes),
     **dict.fromkeys(("name", "role", "software", "node", "of", "after"), str),
-    **{
-        "credit": int,
-        "code": int,
-        "sent": int,
-        "items": int,
-        "logs": int,
-        "nodes": list,
-        "idempotent": list,
-        "missing": dict,
-    },
+    **dict.fromkeys(("credit", "code", "sent", "items", "logs"), int),
+    **{"nodes": list, "idempotent": list, "path": list, "missing": dict},
     **dict.fromkeys(("partial", "final", "filtered"), bool),
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")

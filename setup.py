@@ -28,6 +28,8 @@ CORE = [  # the oldest versions with which the suite passes; there is no reason 
     "watchfiles>=0.18",
 ]
 
+HUB = ["oras>=0.2.30"]  # registries; imported when one is asked
+
 TEST = [
     "pytest>=9.1",  # the first whose caplog also hears loggers that do not propagate
     "pytest-xdist>=3.5",
@@ -42,6 +44,7 @@ TEST = [
     "ipykernel>=6.29",
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
+    *HUB,
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it
@@ -59,7 +62,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO, "fuzz": FUZZ},
+    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

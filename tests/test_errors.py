@@ -98,6 +98,7 @@ def test_asking_again_helps_only_where_nobody_was_there_or_something_was_full() 
         (ResourceExhausted, 75),
         (DeadlineExceeded, 75),
         (errors.AuthError, 77),
+        (errors.HubError, 65),
     ],
 )
 def test_a_command_ends_with_a_code_that_says_what_to_do(kind: type[ZflowError], exit_code: int) -> None:

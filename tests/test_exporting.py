@@ -153,6 +153,16 @@ def test_units_are_written_with_notes(tmp_path: Path) -> None:
         to_systemd(one(), tmp_path)
 
 
+def test_units_bind_another_address_only_with_keys_or_when_that_is_said(tmp_path: Path) -> None:
+    spec = FlowSpec.from_options(name="small", host="0.0.0.0").add(name="echo", uses="tests.exports.shapes:Echo")
+    with pytest.raises(ConfigError, match="host: 0.0.0.0 would let everybody"):
+        to_systemd(spec, tmp_path)
+    to_systemd(spec, tmp_path, keys_directory="/etc/zflow/small-keys")
+    text = (tmp_path / "small-gateway.service").read_text()
+    assert "--host 0.0.0.0" in text
+    assert "LoadCredential=secret.key:/etc/zflow/small-keys/secret.key" in text
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

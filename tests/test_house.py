@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 
 # What may import what: a room may use those of earlier floors, and its own as long as no circle arises.
 FLOORS = [
-    ["errors", "version", "terminal"],
+    ["errors", "version", "terminal", "tracebacks"],
     ["documents", "topology"],
     [
         "executor",
@@ -49,7 +49,7 @@ FLOORS = [
         "banner",
         "scaffold",
     ],
-    ["service", "review", "watching", "renewing", "exporting"],
+    ["hub", "service", "review", "watching", "renewing", "exporting"],
     ["developing"],
     ["elsewhere"],
     ["flow", "deployment"],
@@ -93,6 +93,7 @@ PUBLIC = [
     "Executor",
     "ExecutorError",
     "Flow",
+    "HubError",
     "InvalidDocument",
     "InvalidRequest",
     "PoisonRequest",

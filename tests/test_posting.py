@@ -43,6 +43,16 @@ def test_requests_carry_endpoint_parameters_target_and_time() -> None:
     assert first.call_id != second.call_id
 
 
+def test_pieces_that_came_as_one_are_taken_one_by_one_and_more_is_asked_for_when_half_are_taken() -> None:
+    posting = Posting("/", None, items=4)
+    [request] = ask(posting, "a")
+    assert request.extra == {"partial": True, "items": 4, "gathered": True}
+    parts = [item for text in "xyz" for item in ask(Posting("/", None), text)[0].parts]
+    whole = Message(Kind.PARTIAL, request.call_id, parts=parts, extra={"pieces": [1, 1, 1]})
+    taken = [(response.docs.texts, more and more.extra) for response, more in posting.pieces(whole)]
+    assert taken == [(["x"], None), (["y"], {"items": 2}), (["z"], None)]
+
+
 @pytest.mark.parametrize("timeout", [None, float("inf"), 1e300])
 def test_no_time_limit_is_no_budget(timeout: float | None) -> None:
     assert ask(Posting("/", None, timeout=timeout), "a")[0].budget is None

@@ -63,3 +63,11 @@ def test_an_unknown_total_is_no_share(clock: list[float]) -> None:
     clock[0] += 1
     bar.advance(7)
     assert "x: 7 docs, 7 docs/s" in stream.getvalue() and "[" not in stream.getvalue().replace("\x1b[", "")
+
+
+def test_bytes_are_told_in_megabytes(clock: list[float]) -> None:
+    stream = Terminal()
+    bar = Progress("encoder", 90_000_000, unit="bytes", stream=stream)
+    clock[0] += 2
+    bar.advance(45_000_000)
+    assert "] 45.0/90.0 MB, 22.5 MB/s, 2.0 s, 2 s left" in stream.getvalue()

@@ -91,10 +91,21 @@ def test_another_kind_is_refused_with_the_nearest(tmp_path: Path) -> None:
         new("executer", "MyExecutor", tmp_path)
 
 
-def test_the_next_steps_are_two_commands_that_a_shell_understands(tmp_path: Path) -> None:
-    test, serve = new("flow", "Search", tmp_path / "a folder").next_steps
-    assert test == f"cd '{tmp_path}/a folder' && python -m pytest"
-    assert serve == f"cd '{tmp_path}/a folder' && zflow flow --uses flow.yml"
+def test_the_next_steps_are_commands_that_a_shell_understands(tmp_path: Path) -> None:
+    enter, *others = [command for command, _ in new("flow", "Search", tmp_path / "a folder").next_steps]
+    assert enter == f"cd '{tmp_path}/a folder'"
+    assert others == [
+        "python -m pytest",
+        "zflow flow --uses flow.yml --reload --restart",
+        "zflow client call localhost:12345 /shout --text hello",
+    ]
+
+
+def test_where_one_stands_already_there_is_nowhere_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [command for command, _ in new("executor", "Mine", ".").next_steps]
+    assert commands[0] == "python -m pytest"
+    assert commands[1] == "zflow executor --uses config.yml --port-in 12345 --reload"
 
 
 def test_the_wheel_has_the_templates() -> None:

@@ -18,7 +18,8 @@
     |-- the other side ---------------------------------------------------------
     |   |-- ProtocolError         bytes that do not follow protocol/SPEC.md
     |   |-- UnsupportedRequest    a peer that lacks what the request must have
-    |   `-- AuthError             a peer that does not let us in, or that we may not trust
+    |   |-- AuthError             a peer that does not let us in, or that we may not trust
+    |   `-- HubError              what a registry gave is no Executor, damaged, tampered with or hostile
     `-- nobody home: asking again can help --------------------------------------
         |-- Unavailable           dead, frozen, unreachable or draining peer
         |-- ResourceExhausted     a bounded queue is full; `retry_after` says when to ask again
@@ -240,6 +241,14 @@ class AuthError(RemoteError):
     )
     code = 5
     exit_code = 77  # EX_NOPERM of sysexits.h
+
+
+class HubError(ZflowError):
+    """What a registry gave is not what was asked for, or not fit to be unpacked; nothing of it was run or is left."""
+
+    cause = "What came is damaged, is no Executor, is not what its digest says, or would write where it must not."
+    remedy = "Pull again; if that does not help, ask who has pushed it to do so again, or name another version."
+    exit_code = 65  # EX_DATAERR of sysexits.h
 
 
 class Unavailable(RemoteError):

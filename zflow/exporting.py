@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zflow.config.deployment import DeploymentSpec
+from zflow.config.images import checked_image
 from zflow.config.kinds import is_loopback
 from zflow.config.options import options_of
 from zflow.config.plain_yaml import dump
 from zflow.config.spec import FlowSpec
 from zflow.errors import ConfigError, nearest
 from zflow.exports.compose import USER, ComposeWishes, compose_document
-from zflow.exports.images import Images, checked_image
+from zflow.exports.images import Images
 from zflow.exports.kubernetes import KubernetesWishes, kubernetes_manifests, kubernetes_notes
 from zflow.exports.parts import Application, parts_of_deployment, parts_of_flow
 from zflow.exports.systemd import FIRST_PORT, SystemdWishes, systemd_notes, units
@@ -131,15 +132,19 @@ def to_systemd(
     first_port: int = FIRST_PORT,
     config: str = "/etc/zflow",
     gpus: PerExecutor = None,
+    keys_directory: str | Path | None = None,
 ) -> None:
     """Write units for /etc/systemd/system, and the YAML that goes to `config`. Raises ConfigError.
 
     program: the zflow command. directory: where the files of `folder` will be, that folder by default. first_port: of
-    the processes behind the entrance, on loopback. gpus: which Executors may see devices.
+    the processes behind the entrance, on loopback. gpus: which Executors may see devices. keys_directory: where the
+    keys will be, the folder that the Flow names by default.
     """
     found = program or shutil.which("zflow") or os.path.join(sys.prefix, "bin", "zflow")
     where = Path(folder or ".").absolute()
     application = _parts(spec, Images("", {}, "", where, native=True), True)
+    if keys_directory:
+        application = application._replace(keys=_plain_path("keys_directory", keys_directory))
     processes = sum(part.replicas for part in application.parts)
     if not 1 <= first_port <= _LAST_PORT - processes:
         raise ConfigError(f"first_port: {first_port}: there are no {processes} ports from there on")
@@ -149,6 +154,7 @@ def to_systemd(
         first_port=first_port,
         config=_plain_path("config", config),
         gpus=_numbers("gpus", gpus, application),
+        host=_published(spec, has_keys=bool(application.keys)),
     )
     files = units(application, wishes)
     _write(Path(output_base_path), {**files, "NOTES.txt": systemd_notes(application, wishes, list(files))})
@@ -245,10 +251,10 @@ def _checked_user(user: str) -> str:
     return user
 
 
-def _published(spec: Spec) -> str:
-    """Where the entrance's port is bound on the host of its container. Raises ConfigError, as for any process."""
+def _published(spec: Spec, *, has_keys: bool = False) -> str:
+    """Where the entrance is bound on the host. Raises ConfigError, as for any process."""
     front = spec.front if isinstance(spec, DeploymentSpec) else spec
-    if not (is_loopback(spec.host) or front.keys or front.insecure):
+    if not (is_loopback(spec.host) or front.keys or has_keys or front.insecure):
         raise ConfigError(
             f"host: {spec.host} would let everybody who can reach this host call it; give keys (`zflow keygen`, then "
             "keys=FOLDER, --keys or ZFLOW_KEYS), or say insecure=True (--insecure)"

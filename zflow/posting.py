@@ -22,6 +22,7 @@ from zflow.roles.caller import Caller
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
 from zflow.wire.header import Kind, Message, is_endpoint
 from zflow.wire.payload import encode_documents, encode_map
+from zflow.wire.pieces import apart
 
 PREFETCH = 64
 ITEMS = 64  # pieces of a streamed answer that may be on their way
@@ -110,10 +111,11 @@ class Posting:
     def pieces(self, said: Message) -> Iterator[tuple[Response, Message | None]]:
         """What a PARTIAL or an outcome brings, and the MORE to be sent when it has been taken. Raises the error."""
         if said.kind is Kind.PARTIAL:
-            taken = self.caller.take(said)
-            if taken is not None:
-                asked, more = taken
-                yield self._read_or_raise(asked, said), more
+            for piece in apart(said):
+                taken = self.caller.take(piece)
+                if taken is not None:
+                    asked, more = taken
+                    yield self._read_or_raise(asked, piece), more
             return
         for asked, answer in self.caller.settle(said):
             response = self._read_or_raise(asked, answer)

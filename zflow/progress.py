@@ -13,10 +13,11 @@ _WIDTH = 24
 
 
 class Progress:
-    """Counts what is done of `total` (None: unknown), under `title`."""
+    """Counts what is done of `total` (None: unknown), under `title`. unit: what is counted; bytes are told in MB."""
 
-    def __init__(self, title: str, total: int | None, *, stream: TextIO | None = None) -> None:
+    def __init__(self, title: str, total: int | None, *, unit: str = "docs", stream: TextIO | None = None) -> None:
         self._title = title
+        self._unit = unit
         self._total = total
         self._screen = Screen(stream)
         self._on_terminal = self._screen.is_terminal
@@ -42,11 +43,15 @@ class Progress:
         self._screen.write(f"\r{line}\x1b[K" if self._on_terminal else f"{line}\n")
 
     def _line(self, elapsed: float) -> str:
-        rate = f"{self._done / elapsed:.0f} docs/s, {elapsed:.1f} s"
+        rate = f"{self._shown(self._done / elapsed)}/s, {elapsed:.1f} s"
         if not self._total:
-            return f"{self._title}: {self._done} docs, {rate}"
+            return f"{self._title}: {self._shown(self._done)}, {rate}"
         share = min(1.0, self._done / self._total)
         filled = int(share * _WIDTH)
         bar = "#" * filled + "-" * (_WIDTH - filled)
         left = "" if not self._done or share == 1 else f", {elapsed / share - elapsed:.0f} s left"
-        return f"{self._title}: [{bar}] {self._done}/{self._total} docs, {rate}{left}"
+        done, _, _ = self._shown(self._done).partition(" ")
+        return f"{self._title}: [{bar}] {done}/{self._shown(self._total)}, {rate}{left}"
+
+    def _shown(self, count: float) -> str:
+        return f"{count / 1e6:.1f} MB" if self._unit == "bytes" else f"{count:.0f} {self._unit}"

@@ -22,11 +22,12 @@ _DOCKERFILE = "Dockerfile"
 
 
 class Scaffold(NamedTuple):
-    """folder: where the files are. files: those that were written, relative to it. next_steps: two commands."""
+    """folder: where the files are. files: those that were written, relative to it. next_steps: commands, and what each
+    is for."""
 
     folder: Path
     files: tuple[Path, ...]
-    next_steps: tuple[str, str]
+    next_steps: tuple[tuple[str, str], ...]
 
 
 def new(kind: str, name: str, folder: str | Path | None = None, *, dockerfile: bool = False) -> Scaffold:
@@ -50,9 +51,17 @@ def new(kind: str, name: str, folder: str | Path | None = None, *, dockerfile: b
     if not dockerfile:
         texts = {path: text for path, text in texts.items() if path.name != _DOCKERFILE}
     _write(root, texts)
-    begin = "zflow executor --uses config.yml --port-in 12345" if kind == "executor" else "zflow flow --uses flow.yml"
-    into = f"cd {_quoted(str(root))} && " if root.resolve() != Path.cwd() else ""
-    return Scaffold(root, tuple(texts), (f"{into}python -m pytest", f"{into}{begin}"))
+    return Scaffold(root, tuple(texts), _next_steps(kind, root))
+
+
+def _next_steps(kind: str, root: Path) -> tuple[tuple[str, str], ...]:
+    served = "executor --uses config.yml --port-in 12345 --reload"
+    return (
+        *([(f"cd {_quoted(str(root))}", "")] if root.resolve() != Path.cwd() else []),
+        ("python -m pytest", "its tests pass"),
+        (f"zflow {served if kind == 'executor' else 'flow --uses flow.yml --reload --restart'}", "serve it"),
+        ("zflow client call localhost:12345 /shout --text hello", "call it, from another terminal"),
+    )
 
 
 def _words(kind: str, name: str) -> dict[str, str]:

@@ -59,3 +59,10 @@ def test_commands_stand_under_headings_and_none_is_left_out() -> None:
 
 def test_a_group_without_headings_lists_its_commands() -> None:
     assert "\nCommands:\n  inner  A group in a group.\n" in CliRunner().invoke(top, ["--help"]).stdout
+
+
+def test_no_sentence_is_cut_in_a_list() -> None:
+    group = Commands("top")
+    group.add_command(click.Command("long", help=f"{'word ' * 40}end. And more."))
+    told = CliRunner().invoke(group, ["--help"]).stdout
+    assert told.count("word") == 40 and "end" in told and "..." not in told.partition("Commands:")[2]

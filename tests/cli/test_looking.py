@@ -75,3 +75,4 @@ def test_a_terminal_is_drawn_over(address: str) -> None:
         drawn = screen.read(65536).decode()
     assert done.returncode == 0, done.stderr
     assert drawn.count("\x1b[H") == 2 and "echo/rep-0" in drawn
+    assert drawn.index("\n") < drawn.index("\x1b[H"), "what stood there before is scrolled away, not drawn over"

@@ -20,20 +20,27 @@ def new(*words: str) -> Result:
     return CliRunner().invoke(main, ["new", *words])
 
 
-def test_files_are_told_and_the_next_two_commands_are_printed(here: Path) -> None:
+def commands_in(told: str) -> list[str]:
+    """What is printed, without what each command is for."""
+    return [line.partition("#")[0].strip() for line in told.splitlines()]
+
+
+def test_files_are_told_and_the_next_commands_are_printed(here: Path) -> None:
     result = new("executor", "MyExecutor")
     assert result.exit_code == 0
     assert "MyExecutor/executor.py\n" in result.stderr
-    assert result.stdout.splitlines() == [
-        "  cd MyExecutor && python -m pytest",
-        "  cd MyExecutor && zflow executor --uses config.yml --port-in 12345",
+    assert commands_in(result.stdout) == [
+        "cd MyExecutor",
+        "python -m pytest",
+        "zflow executor --uses config.yml --port-in 12345 --reload",
+        "zflow client call localhost:12345 /shout --text hello",
     ]
     assert (here / "MyExecutor" / "tests" / "test_executor.py").exists()
 
 
 def test_into_this_folder_there_is_nowhere_to_go(here: Path) -> None:
     result = new("flow", "Search", "--dir", ".")
-    assert result.stdout.splitlines() == ["  python -m pytest", "  zflow flow --uses flow.yml"]
+    assert commands_in(result.stdout)[:2] == ["python -m pytest", "zflow flow --uses flow.yml --reload --restart"]
     assert (here / "flow.yml").exists()
 
 

@@ -104,6 +104,43 @@ def _last_is_left_alone(pause: float) -> bool:
     return outcomes[THIRD] is Kind.FAILURE and ran == [FIRST, SECOND]
 
 
+class Busy(Answers):
+    """A local end that has something to do all the time, from a REQUEST to its CANCEL."""
+
+    def __init__(self) -> None:
+        super().__init__(echo)
+        self.steps = 0
+        self.is_ready = False
+
+    def __call__(self, message: Message) -> Message | None:
+        self.is_ready = message.kind is Kind.REQUEST
+        return None if self.is_ready else echo(Message(Kind.REQUEST, message.call_id))
+
+    def step(self) -> Message | None:
+        self.steps += 1
+        return None
+
+
+def test_what_is_under_way_never_keeps_it_from_the_door():
+    busy = Busy()
+    serving = Reactor(Worker("peer/rep-0", boot=new_id()), bind=ANY_PORT, executor=busy)
+    thread = threading.Thread(target=serving.run)
+    thread.start()
+    try:
+        with Stranger(serving.address) as caller:
+            caller.greet()
+            caller.tell(Message(Kind.REQUEST, FIRST, "/"))
+            hold_until(lambda: busy.steps > 1000)
+            caller.tell(Message(Kind.CANCEL, FIRST))
+            outcome = caller.hear()
+            assert outcome is not None and (outcome.kind, outcome.call_id) == (Kind.REPLY, FIRST)
+        busy.is_ready = True
+    finally:
+        serving.stop()
+        thread.join(10.0)
+    assert not thread.is_alive()
+
+
 # -- stopping --------------------------------------------------------------------------------------------------------
 
 

@@ -342,6 +342,19 @@ def test_frames_arrive_as_they_were_sent_behind_an_empty_one(pair):
     assert [frame.bytes for frame in received] == [bytes(frame) for frame in frames]
 
 
+@pytest.mark.parametrize(("sent", "most", "read"), [(1, 9, 1), (3, 9, 3), (9, 9, 9), (20, 9, 9), (20, 64, 20)])
+def test_of_those_that_wait_behind_each_other_so_many_are_read(pair, sent, most, read):
+    for number in range(sent):
+        sockets.send(pair.caller, (), [str(number).encode()], pair.over_tcp)
+    received: list[bytes] = []
+    for _ in range(1000):  # they need not all be there at once
+        if len(received) >= read or not pair.peer.poll(WAIT_MS):
+            break
+        received += [frames[-1].bytes for frames in sockets.receive_all(pair.peer, most - len(received))]
+    assert received == [str(number).encode() for number in range(read)]
+    assert bool(pair.peer.poll(50 if read == sent else WAIT_MS)) is (read < sent)
+
+
 def test_received_frames_can_be_sent_on_as_they_are_and_back(pair):
     identity, _, *received = pair.there(b"header", b"x" * 200_000)
     sockets.send(pair.peer, (identity.bytes,), received, pair.over_tcp)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from zflow.drivers.sockets import Suspicion
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.roles.contract import Refusal
+from zflow.wire.frames import DOCUMENTS, part
+from zflow.wire.header import Kind, Message
+from zflow.wire.pieces import apart
 
 
 def test_the_pauses_grow_to_the_longest():
@@ -42,3 +45,38 @@ def test_once_refused_the_next_broken_handshake_is_looked_into():
     way_out = WayOut("a/rep-0")
     assert not way_out.is_suspicious_of(Refusal("no"))  # it has told its reason
     assert way_out.is_suspicious_of(Suspicion("closed in the handshake"))
+
+
+# -- pieces of an answer that come behind each other -----------------------------------------------------------------
+
+
+def said(kind: Kind, call_id: bytes = b"1" * 16) -> Message:
+    return Message(kind, call_id, parts=[part(DOCUMENTS, "writer", [b"x"])])
+
+
+def test_what_is_no_piece_is_handed_over_at_once():
+    way_out = WayOut("a/rep-0")
+    reply = said(Kind.REPLY)
+    assert list(way_out.take(reply)) == [reply]
+    assert list(way_out.let_go()) == []
+
+
+def test_pieces_are_held_back_until_nothing_more_waits_and_then_are_one():
+    way_out = WayOut("a/rep-0")
+    pieces = [said(Kind.PARTIAL) for _ in range(3)]
+    assert [list(way_out.take(piece)) for piece in pieces] == [[], [], []]
+    [whole] = way_out.let_go()
+    assert apart(whole) == pieces
+    assert list(way_out.let_go()) == []
+
+
+def test_what_comes_behind_pieces_is_handed_over_behind_them():
+    way_out = WayOut("a/rep-0")
+    other, reply = said(Kind.PARTIAL, b"2" * 16), said(Kind.REPLY)
+    first, second = said(Kind.PARTIAL), said(Kind.PARTIAL)
+    way_out.take(first)
+    way_out.take(second)
+    [whole] = way_out.take(other)
+    assert apart(whole) == [first, second]
+    assert list(way_out.take(reply)) == [other, reply]
+    assert list(way_out.let_go()) == []

@@ -10,7 +10,10 @@ import pytest
 from tests.support.engine import docker, engine_fault, zflow_image
 from zflow import Client, Document
 
-pytestmark = pytest.mark.skipif(bool(engine_fault()), reason=engine_fault())
+pytestmark = [
+    pytest.mark.skipif(bool(engine_fault()), reason=engine_fault()),
+    pytest.mark.time_limit(900),  # whoever comes first makes the image, and a mirror may be slow
+]
 
 EXECUTOR = """
 import os

@@ -10,7 +10,7 @@ import pytest
 from tests.exports.shapes import HERE, IMAGES, Echo
 from zflow.config.spec import ExecutorSpec
 from zflow.errors import ConfigError
-from zflow.exports.images import Images, checked_image, image_of, words_of
+from zflow.exports.images import Images, words_of
 
 NONE = Images("", {}, "zflow:1", HERE)
 
@@ -43,22 +43,6 @@ def test_programs_come_from_no_image() -> None:
     assert native.of(spec(uses=Echo), Echo) == ""
     with pytest.raises(ConfigError, match="is an image, and programs are wanted"):
         native.of(spec(uses="docker://x"), "docker://x")
-
-
-@pytest.mark.parametrize(
-    "image", ["Upper/case:1", "a b", "-x", "$(id)", "a;b", "a\nb", "", "x:", "x@sha256:12", None, "https://x/y"]
-)
-def test_what_is_no_image_is_refused(image: object) -> None:
-    with pytest.raises(ConfigError, match="is no image"):
-        checked_image(image)
-
-
-def test_hub_names_are_in_the_registry_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ZFLOW_HUB", raising=False)
-    assert image_of("jinaai+docker://jina-ai/DummyHubExecutor:latest") == "jina-ai/dummyhubexecutor:latest"
-    monkeypatch.setenv("ZFLOW_HUB", "registry.example.org")
-    assert image_of("hub+docker://me/Encoder") == "registry.example.org/me/encoder"
-    assert image_of("hub+docker://other.example.org/me/encoder:1") == "other.example.org/me/encoder:1"
 
 
 def words(**options: Any) -> list[str]:

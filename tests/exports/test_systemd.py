@@ -67,6 +67,16 @@ def test_each_process_is_a_unit_with_a_port_of_its_own(shape: Any, tmp_path: Pat
         assert words[words.index("--host") + 1] == "127.0.0.1"
 
 
+def test_only_the_entrance_binds_what_the_flow_says_and_says_that_it_is_insecure(tmp_path: Path) -> None:
+    wishes = WISHES._replace(host="0.0.0.0")
+    made = {name: text for name, text in files(around, tmp_path, wishes).items() if name.endswith(".service")}
+    words = {name: command(text.splitlines()) for name, text in made.items()}
+    assert "0.0.0.0" in words["around-gateway.service"] and "--insecure" in words["around-gateway.service"]
+    others = [word for name, line in words.items() if "gateway" not in name for word in line]
+    assert "0.0.0.0" not in others and "--insecure" not in others
+    assert "--insecure" not in command(services(safe, tmp_path)["safe-gateway.service"])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_unit_is_told_apart_watched_and_hardened(shape: Any, tmp_path: Path) -> None:
     for name, lines in services(shape, tmp_path).items():

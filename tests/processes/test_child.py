@@ -72,6 +72,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "may_join": False,
         "own_env": {},
         "cores": [],
+        "oom_score_adj": 500,
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
         "env": {"WHO": "me"},

@@ -11,7 +11,9 @@ import click
 from zflow.errors import ConfigError
 
 
-@click.command(epilog="Example: zflow check flow.yml")
+@click.command(
+    short_help="Say what is wrong with a YAML file, or draw its graph.", epilog="Example: zflow check flow.yml"
+)
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.option("--context", "values", multiple=True, metavar="KEY=VALUE|JSON", help="values for ${{ CONTEXT.key }}")
 @click.option(

@@ -14,7 +14,7 @@ from zflow.cli.groups import Commands
 from zflow.cli.words import AnyCommand, mapping, ways
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="Post Documents to a peer, or ask what it offers.")
 def client() -> None:
     """Talk to a peer from the command line."""
 

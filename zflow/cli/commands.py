@@ -53,7 +53,7 @@ HEADINGS = {
     cls=Commands,
     headings=HEADINGS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example: zflow flow --uses flow.yml --port 12345",
+    epilog="Example: zflow new flow hello",
 )
 @click.version_option(__version__, "-v", "--version", prog_name="zflow")
 def main() -> None:
@@ -63,6 +63,7 @@ def main() -> None:
 @main.command(
     cls=Described,
     described_by=of_an_executor,
+    short_help="Serve one Executor at a port of its own.",
     epilog="Example: zflow executor --uses my-exec.yml --port-in 12345 --replicas 2",
 )
 @click.option(
@@ -105,7 +106,10 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
 
 
 @main.command(
-    cls=Described, described_by=of_a_deployment, epilog="Example: zflow deployment --uses deployment.yml --port 12345"
+    cls=Described,
+    described_by=of_a_deployment,
+    short_help="Serve an Executor, its replicas and shards.",
+    epilog="Example: zflow deployment --uses deployment.yml --port 12345",
 )
 def deployment(**words: Any) -> None:
     """Start an Executor with its replicas and shards, and serve it behind a head until Ctrl-C or SIGTERM.
@@ -148,7 +152,12 @@ def _run(service: Any) -> None:
         notifier.stopping()
 
 
-@main.command(cls=Described, described_by=of_a_flow, epilog="Example: zflow flow --uses flow.yml --port 12345")
+@main.command(
+    cls=Described,
+    described_by=of_a_flow,
+    short_help="Serve a Flow until Ctrl-C.",
+    epilog="Example: zflow flow --uses flow.yml --port 12345",
+)
 @click.option("--uses", required=True, metavar="FILE", help="YAML file of the Flow")
 def flow(uses: str, **words: Any) -> None:
     """Start a Flow and serve it until Ctrl-C or SIGTERM; options given here win over the file's."""
@@ -157,7 +166,12 @@ def flow(uses: str, **words: Any) -> None:
     _run(Flow._of(Path(uses), lambda: _flow_spec(uses, words)))
 
 
-@main.command(cls=Described, described_by=of_a_gateway, epilog="Example: zflow gateway --uses flow.yml --port 12345")
+@main.command(
+    cls=Described,
+    described_by=of_a_gateway,
+    short_help="Serve only the gateway of a Flow.",
+    epilog="Example: zflow gateway --uses flow.yml --port 12345",
+)
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Flow whose Executors are external or in its peers")
 def gateway(uses: str, **words: Any) -> None:
     """Serve only the gateway of a Flow, in the foreground; what it asks must run already, where the Flow says."""
@@ -176,6 +190,7 @@ def gateway(uses: str, **words: Any) -> None:
 @main.command(
     cls=Described,
     described_by=of_a_front,
+    short_help="Serve only the head of a Deployment.",
     epilog="Example: zflow head --uses deployment.yml --port 12345, with peers in deployment.yml",
 )
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
@@ -201,7 +216,7 @@ def head(uses: str, **words: Any) -> None:
     sys.exit(serve_head(plan, log=log))
 
 
-@main.command(epilog="Example: zflow ping localhost:12345 --attempts 10")
+@main.command(short_help="Ask whether a peer serves.", epilog="Example: zflow ping localhost:12345 --attempts 10")
 @click.argument("address", metavar="HOST:PORT")
 @ways
 @click.option("--timeout", default=3000, show_default=True, metavar="MS", type=click.IntRange(1), help="per attempt")
@@ -232,7 +247,10 @@ def ping(address: str, timeout: int, attempts: int, min_successful_attempts: int
     sys.exit(0 if successes >= min_successful_attempts else 1)
 
 
-@main.command(epilog="Example: zflow scale localhost:12345 encoder --replicas 8")
+@main.command(
+    short_help="Have more or fewer processes serve an Executor.",
+    epilog="Example: zflow scale localhost:12345 encoder --replicas 8",
+)
 @click.argument("address", metavar="HOST:PORT")
 @click.argument("name", metavar="EXECUTOR")
 @click.option("--replicas", required=True, metavar="N", type=int, help="how many processes shall serve it")
@@ -245,7 +263,10 @@ def scale(address: str, name: str, replicas: int) -> None:
     click.echo(f"{name} has {replicas} replica{'' if replicas == 1 else 's'} now", err=True)
 
 
-@main.command(epilog="Example: zflow rolling-update localhost:12345 encoder --uses-with model=small-2")
+@main.command(
+    short_help="Replace its processes, one after another.",
+    epilog="Example: zflow rolling-update localhost:12345 encoder --uses-with model=small-2",
+)
 @click.argument("address", metavar="HOST:PORT")
 @click.argument("name", metavar="EXECUTOR")
 @click.option("--uses-with", multiple=True, metavar="KEY=VALUE|JSON", help="arguments of its class that are others now")
@@ -272,7 +293,10 @@ def _give_order(address: str, order: str, what: str, **arguments: Any) -> None:
         waiting.clear()
 
 
-@main.command(epilog="Example: zflow keygen, then, on the other side: zflow keys allow NAME KEY")
+@main.command(
+    short_help="Make a key pair, and print the public key.",
+    epilog="Example: zflow keygen, then, on the other side: zflow keys allow NAME KEY",
+)
 @_folder
 def keygen(folder: str) -> None:
     """Make a folder with a key pair and an empty list of whom to let in; print the public key, and nothing else."""
@@ -284,7 +308,7 @@ def keygen(folder: str) -> None:
     click.echo(made.public)
 
 
-@main.group(cls=Commands)
+@main.group(cls=Commands, short_help="Let callers in, keep them out, list them.")
 def keys() -> None:
     """The list of those who may call: read by whoever serves with the same folder, as soon as it changes."""
 

@@ -8,7 +8,10 @@ from click.shell_completion import get_completion_class
 _SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(epilog='Example: zflow completion bash; to have it always: eval "$(zflow completion bash)" in ~/.bashrc')
+@click.command(
+    short_help="Print what makes your shell complete zflow's words.",
+    epilog='Example: zflow completion bash; to have it always: eval "$(zflow completion bash)" in ~/.bashrc',
+)
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
     """Print the script that makes SHELL complete zflow's commands and options; source it where the shell begins."""

@@ -9,7 +9,11 @@ from zflow.cli.exporting import docker_compose, kubernetes, systemd
 from zflow.cli.groups import Commands
 
 
-@click.group(cls=Commands, epilog="Example: zflow export schema -o zflow.schema.json")
+@click.group(
+    cls=Commands,
+    short_help="Write files for Compose, Kubernetes, systemd and editors.",
+    epilog="Example: zflow export schema -o zflow.schema.json",
+)
 def export() -> None:
     """Write files for other programs: editors, and those that run processes."""
 

@@ -12,7 +12,9 @@ from zflow.errors import ConfigError
 _KINDS = ("flow", "deployment", "executor")
 
 
-@click.command(epilog="Example: zflow export schema -o zflow.schema.json")
+@click.command(
+    short_help="JSON Schema of the YAML files, for editors.", epilog="Example: zflow export schema -o zflow.schema.json"
+)
 @click.option("--kind", type=click.Choice(_KINDS), help="of these files only  [default: of all, by their jtype]")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(), help="write it there  [default: stdout]")
 def schema(kind: str | None, output: str | None) -> None:

@@ -11,6 +11,8 @@ import click
 
 from zflow.errors import ZflowError, nearest
 
+_NEVER_CUT = 1000  # a sentence that is too long goes on in the next line
+
 
 class Commands(click.Group):
     """A group of commands; groups inside of it are of its kind.
@@ -39,8 +41,7 @@ class Commands(click.Group):
         names = [name for name in self.list_commands(ctx) if not self.commands[name].hidden]
         width = max(map(len, names), default=0)
         for heading, listed in self._parts(names):
-            room = formatter.width - 6 - width
-            rows = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in listed]
+            rows = [(name.ljust(width), self.commands[name].get_short_help_str(_NEVER_CUT)) for name in listed]
             with formatter.section(heading):
                 formatter.write_dl(rows)
 

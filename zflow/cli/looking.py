@@ -14,7 +14,9 @@ from zflow.cli.words import ways
 from zflow.errors import Unavailable
 
 
-@click.command(epilog="Example: zflow status localhost:12345")
+@click.command(
+    short_help="Show its nodes, replicas, queues and versions.", epilog="Example: zflow status localhost:12345"
+)
 @click.argument("address", metavar="HOST:PORT")
 @ways
 @click.option(
@@ -36,7 +38,9 @@ def status(address: str, timeout: int, as_json: bool, **keys: Any) -> None:
     click.echo(json.dumps(told, indent=2) if as_json else overview(Look(told, time.monotonic())))
 
 
-@click.command(epilog="Example: zflow top localhost:12345 --interval 2")
+@click.command(
+    short_help="Watch its rates, latencies and queues.", epilog="Example: zflow top localhost:12345 --interval 2"
+)
 @click.argument("address", metavar="HOST:PORT")
 @ways
 @click.option(
@@ -68,10 +72,10 @@ def top(address: str, interval: float, count: int | None, timeout: int, **keys: 
             began = time.monotonic()
             try:
                 now = Look(probing.ping(where, timeout / 1000, way), time.monotonic())
-                _draw(overview(now, before))
+                _draw(overview(now, before), is_first=not looks)
                 before = now
             except Unavailable as error:
-                _draw(f"{error}")
+                _draw(f"{error}", is_first=not looks)
             looks += 1
             if looks == count:
                 break
@@ -81,10 +85,11 @@ def top(address: str, interval: float, count: int | None, timeout: int, **keys: 
     sys.exit(0 if before is not None else Unavailable.exit_code)
 
 
-def _draw(text: str) -> None:
-    """Over what was drawn before, where that can be."""
+def _draw(text: str, *, is_first: bool) -> None:
+    """Over what was drawn before, where that can be; what others left on the screen is scrolled away, and not lost."""
     if sys.stdout.isatty():
         width, height = shutil.get_terminal_size()
+        click.echo("\n" * height if is_first else "", nl=False)
         lines = [line[: width - 1] for line in text.splitlines()][: height - 1]
         click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
     else:

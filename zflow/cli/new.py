@@ -7,7 +7,11 @@ import click
 from zflow.cli.groups import Commands
 
 
-@click.group(cls=Commands, epilog="Example: zflow new executor MyExecutor")
+@click.group(
+    cls=Commands,
+    short_help="Begin an Executor or a Flow, with tests that pass.",
+    epilog="Example: zflow new executor MyExecutor",
+)
 def new() -> None:
     """Write the files of a new Executor or Flow, which run and pass their tests as they are."""
 
@@ -15,7 +19,9 @@ def new() -> None:
 _folder = click.option("--dir", "folder", metavar="FOLDER", help="where they shall be  [default: a folder NAME here]")
 
 
-@new.command(epilog="Example: zflow new executor MyExecutor --dir my-executor --dockerfile")
+@new.command(
+    short_help="Begin an Executor.", epilog="Example: zflow new executor MyExecutor --dir my-executor --dockerfile"
+)
 @click.argument("name")
 @_folder
 @click.option("--dockerfile", is_flag=True, help="with a Dockerfile, to make an image of it")
@@ -27,7 +33,7 @@ def executor(name: str, folder: str | None, dockerfile: bool) -> None:
     _write("executor", name, folder, dockerfile)
 
 
-@new.command(epilog="Example: zflow new flow Search")
+@new.command(short_help="Begin a Flow with one Executor.", epilog="Example: zflow new flow Search")
 @click.argument("name")
 @_folder
 @click.option("--dockerfile", is_flag=True, help="with a Dockerfile for its Executor")
@@ -46,5 +52,6 @@ def _write(kind: str, name: str, folder: str | None, dockerfile: bool) -> None:
     for path in made.files:
         click.echo(str(made.folder / path), err=True)
     click.echo("\nNext:", err=True)
-    for command in made.next_steps:
-        click.echo(f"  {command}")
+    width = max(len(command) for command, _ in made.next_steps)
+    for command, purpose in made.next_steps:
+        click.echo(f"  {command:<{width}}  # {purpose}" if purpose else f"  {command}")

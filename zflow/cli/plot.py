@@ -9,7 +9,9 @@ import click
 from zflow.cli.words import mapping
 
 
-@click.command(epilog="Example: zflow plot flow.yml flow.svg")
+@click.command(
+    short_help="Draw a Flow or Deployment, as SVG or Mermaid.", epilog="Example: zflow plot flow.yml flow.svg"
+)
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.argument("picture", metavar="PICTURE", type=click.Path())
 @click.option("--context", "values", multiple=True, metavar="KEY=VALUE|JSON", help="values for ${{ CONTEXT.key }}")

@@ -16,7 +16,8 @@ from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError, nearest
 
 VARIABLES: dict[str, str] = {
-    "ZFLOW_HUB": "registry in which images named by hub+docker:// are, where they name none",
+    "ZFLOW_HUB": "registry of what hub:// and hub+docker:// name without one; http:// before it: without TLS",
+    "ZFLOW_HUB_CACHE": "folder of Executors that came from registries (default: ~/.cache/zflow-hub)",
     "ZFLOW_KEYS": "folder of our keys, as `zflow keygen` makes it, where nobody names another",
     "ZFLOW_LOG_CONFIG": "log_config of Flows and Executors that give none: plain, json, a YAML file, or KEY=VALUE",
     "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
@@ -52,6 +53,11 @@ def log_level() -> str:
 def default_workspace() -> str:
     """Where Executors to which nobody gave a workspace have theirs."""
     return variable("ZFLOW_WORKSPACE") or os.path.join(os.path.expanduser("~"), ".cache", "zflow")
+
+
+def hub_cache() -> str:
+    """Where Executors that came from registries are kept."""
+    return variable("ZFLOW_HUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zflow-hub")
 
 
 def is_template(text: str) -> bool:

@@ -17,7 +17,7 @@ from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, divide
 from zflow.drivers.invocation import Call, documents_of, pass_through
 from zflow.drivers.running import note
-from zflow.drivers.user_code import Report, UserCode
+from zflow.drivers.user_code import Remark, Report, UserCode, unheard
 from zflow.endpoints import Endpoint
 from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
@@ -31,17 +31,17 @@ _COSTS = "costs"  # of a request's Documents, noted in its `extra` when it was w
 Metric = Callable[[Any], float]
 
 
-def local_end(executor: Executor, *, name: str, report: Report) -> UserCode:
+def local_end(executor: Executor, *, name: str, report: Report, remark: Remark = unheard) -> UserCode:
     """What runs the requests that the worker role of `executor` hands out."""
     batches = any(endpoint.batching for endpoint in Executor.endpoints(executor).values())
-    return (BatchCode if batches else UserCode)(executor, name=name, report=report)
+    return (BatchCode if batches else UserCode)(executor, name=name, report=report, remark=remark)
 
 
 class BatchCode(UserCode):
     """Runs a Batch as one, and any other request as UserCode does."""
 
-    def __init__(self, executor: Executor, *, name: str, report: Report) -> None:
-        super().__init__(executor, name=name, report=report)
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
         self._members: list[_Member] = []  # of the call that is under way
 
     def __call__(self, message: Message) -> Message | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -32,7 +32,9 @@ clock = time.monotonic
 
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
-_DENSE = 20e-6  # seconds; a poll that returns sooner did not sleep, so that more than one message may wait
+# Seconds; a poll that returns sooner did not sleep, so that more than one message may wait. What arrived alone is
+# followed by none: the poll will tell.
+_DENSE = 20e-6
 _FAREWELL_MS = 200
 _MAY_COME = 1024  # ways out that may come while it runs
 
@@ -235,8 +237,7 @@ class Carrier:
         authenticator = self._authenticator
         if authenticator is not None:
             authenticator.refresh()
-        for _ in range(_BURST):
-            frames = sockets.receive(front)
+        for frames in sockets.receive_all(front, _BURST if self._is_dense else 1):
             try:
                 at = 1 if not len(frames[1]) else 1 + [len(frame) for frame in frames[1:9]].index(0)
             except (IndexError, ValueError):
@@ -249,35 +250,37 @@ class Carrier:
                     self._deliver(route, frames[at + 1 :])
                 else:
                     self._deliver_if_allowed(authenticator, frames[0], route, frames[at + 1 :])
-            if not self._may_go_on(self._front, front):
+            if self._front is not front:
                 return
 
     def _read_way_out(self, way_out: WayOut) -> None:
         socket = way_out.socket
         assert socket is not None
         self._touched.add(socket)
-        for _ in range(_BURST):
-            frames = sockets.receive(socket)
+        for frames in sockets.receive_all(socket, _BURST if self._is_dense else 1):
             if len(frames[0]):
                 self.dropped += 1
             else:
                 way_out.has_heard()
-                self._deliver(way_out.link, frames[1:])
-            if not self._may_go_on(way_out.socket, socket):
-                return
+                self._deliver(way_out.link, frames[1:], way_out)
+            if way_out.socket is not socket:
+                break
+        self._hand_over(way_out.link, way_out.let_go())
 
-    def _may_go_on(self, current: zmq.Socket[bytes] | None, read: zmq.Socket[bytes]) -> bool:
-        """Whether another message can be read at once. What arrived alone is followed by none: the poll will tell."""
-        return self._is_dense and current is read and sockets.has_input(read)
-
-    def _deliver(self, link: Link, frames: list[Any]) -> None:
+    def _deliver(self, link: Link, frames: list[Any], way_out: WayOut | None = None) -> None:
         if frames:
             frames[0] = frames[0].bytes
         try:
             message = decode(frames)
         except (ProtocolError, UnsupportedRequest) as error:
+            if way_out is not None:
+                self._hand_over(link, way_out.let_go())
             self._malformed(link, error)
         else:
+            self._hand_over(link, (message,) if way_out is None else way_out.take(message))
+
+    def _hand_over(self, link: Link, messages: Sequence[Message]) -> None:
+        for message in messages:
             self.carry(self.role.receive(link, message, clock()))
 
     def _deliver_if_allowed(

@@ -14,9 +14,9 @@ from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, reduce_all
 from zflow.drivers.filtering import Sieve
-from zflow.drivers.tracebacks import remote_traceback
 from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError, description_of
+from zflow.tracebacks import with_own_line
 from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
@@ -170,7 +170,7 @@ class Call:
             peer=self._name,
             name=name,
             description=description,
-            traceback=remote_traceback(error),
+            traceback=with_own_line(error),
         )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ _NEVER_MS = 3_600_000
 _BACKLOG = 4096
 _HIGH_WATER = 1000  # a fuse: credit keeps queues far below it
 _ENVELOPE = 9  # routing ids, of which a message may have eight, and the empty frame behind them
+_MANY = 4  # messages behind each other, after which it pays to read on until there is none instead of asking each time
 _monitors = count()
 
 
@@ -163,8 +164,20 @@ def receive(socket: zmq.Socket[bytes]) -> list[Any]:
     return frames
 
 
+def receive_all(socket: zmq.Socket[bytes], most: int) -> Iterator[list[Any]]:
+    """The message that the poll announced, and those that wait behind it, up to `most`. Stop where it is closed."""
+    for read in range(most):
+        if 0 < read < _MANY and not has_input(socket):
+            return
+        try:
+            frames = receive(socket)
+        except zmq.Again:
+            return
+        yield frames
+
+
 def has_input(socket: zmq.Socket[bytes]) -> bool:
-    """Whether a message waits; asking is ten times cheaper than an EAGAIN raised."""
+    """Whether a message waits. Asking takes half as long as an EAGAIN raised, and nearly as long as to read one."""
     return bool(_get(socket, _EVENTS) & POLLIN)
 
 

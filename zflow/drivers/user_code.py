@@ -16,6 +16,7 @@ from zflow.documents.reduce import concatenate
 from zflow.drivers.invocation import Call, Made, pass_through
 from zflow.drivers.running import note
 from zflow.drivers.streams import Stream
+from zflow.drivers.unanswered import Unanswered
 from zflow.drivers.watchdog import Watchdog, clock
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
@@ -26,22 +27,29 @@ if TYPE_CHECKING:
     from zflow.drivers.event_loop import EventLoop
 
 Report = Callable[[BaseException], None]
+Remark = Callable[[str], None]
 
 
 def _nothing() -> None:
     """What a driver that does not wait for anything else is woken by, and looks at."""
 
 
+def unheard(remark: str) -> None:
+    """Where nobody wants to hear remarks."""
+
+
 class UserCode:
     """Runs the endpoints of `executor`.
 
     name: of the process, as in ``executor0/rep-0``. report: is told each exception of the user's code, for the log.
+    remark: what else belongs there.
     """
 
-    def __init__(self, executor: Executor, *, name: str, report: Report) -> None:
+    def __init__(self, executor: Executor, *, name: str, report: Report, remark: Remark = unheard) -> None:
         self._executor = executor
         self._name = name
         self._report = report
+        self._unanswered = Unanswered(list(Executor.endpoints(executor)), remark)
         self._loop: EventLoop | None = None
         self._stream: Stream | None = None
         self._stream_due: float | None = None
@@ -110,6 +118,7 @@ class UserCode:
         try:
             endpoint = Executor.endpoint(self._executor, request.endpoint)  # users may use the name
             if endpoint is None:
+                self._unanswered.tell(request.endpoint, request.extra.get("nodes") or ())
                 return pass_through(request)
             call = Call(request, endpoint, self._name, node)
             if call.is_for_others:

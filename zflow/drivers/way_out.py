@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import zmq
 
 from zflow.drivers.sockets import Curve, Suspicion
 from zflow.roles.contract import Refusal
+from zflow.wire.header import Kind, Message
+from zflow.wire.pieces import Gathering
 
 LONGEST_PAUSE = 1.0
 _FIRST_PAUSE = 0.01
@@ -20,7 +24,19 @@ class WayOut:
     before it did, and those of them that ended as they do when keys do not fit.
     """
 
-    __slots__ = ("link", "address", "socket", "monitor", "over_tcp", "curve", "heard", "failures", "suspect", "dial_at")
+    __slots__ = (
+        "link",
+        "address",
+        "socket",
+        "monitor",
+        "over_tcp",
+        "curve",
+        "heard",
+        "failures",
+        "suspect",
+        "dial_at",
+        "_gathering",
+    )
 
     def __init__(self, link: str) -> None:
         self.link = link
@@ -33,11 +49,29 @@ class WayOut:
         self.failures = 0
         self.suspect = 0
         self.dial_at = 0.0
+        self._gathering: Gathering | None = None
 
     def has_heard(self) -> None:
         """The peer has said something: it is there, and lets us in."""
         self.heard = True
         self.failures = self.suspect = 0
+
+    def take(self, message: Message) -> Sequence[Message]:
+        """What is to be handed over now that `message` came. A piece of an answer is not: more may wait behind it."""
+        gathering = self._gathering
+        is_piece = message.kind is Kind.PARTIAL
+        if gathering is None and not is_piece:
+            return (message,)
+        if gathering is not None and gathering.takes(message):
+            return ()
+        self._gathering = Gathering(message) if is_piece else None
+        before = () if gathering is None else (gathering.whole(),)
+        return before if is_piece else (*before, message)
+
+    def let_go(self) -> Sequence[Message]:
+        """What was not handed over yet: nothing more waits."""
+        gathering, self._gathering = self._gathering, None
+        return () if gathering is None else (gathering.whole(),)
 
     def is_suspicious_of(self, reason: str) -> bool:
         """Whether it is time to look if keys are what ends its connections, this one for `reason`."""

@@ -85,7 +85,7 @@ def _service(part: Part, application: Application, wishes: ComposeWishes) -> dic
         "security_opt": ["no-new-privileges:true"],
         "pids_limit": 256,
         "shm_size": wishes.shm_size,
-        "tmpfs": ["/tmp", *([] if part.keeps_data else [f"{WORKSPACE}:mode=1777"])],
+        "tmpfs": ["/tmp", *([] if part.keeps_data else [_scratch(wishes.user)])],
         "healthcheck": _health(part),
     }
     if is_entrance:
@@ -99,6 +99,13 @@ def _service(part: Part, application: Application, wishes: ComposeWishes) -> dic
     if part is application.front and application.workers:
         service["depends_on"] = {worker.name: {"condition": "service_healthy"} for worker in application.workers}
     return {**service, **_resources(part, wishes)}
+
+
+def _scratch(user: str) -> str:
+    """A workspace that is forgotten. Its owner is named: an image that has the folder gives its mode to what is mounted
+    there, whatever mode is asked for (runc), but not its owner."""
+    uid, _, gid = user.partition(":")
+    return f"{WORKSPACE}:uid={uid},gid={gid}"
 
 
 def _command(part: Part, application: Application) -> list[str]:

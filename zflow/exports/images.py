@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zflow.config import environment
 from zflow.config.definition import importable_address, is_container, modules_relative_to, relative_to
+from zflow.config.images import checked_image, image_of
 from zflow.config.places import Place, shown
 from zflow.config.spec import ExecutorSpec, options_of
 from zflow.errors import ConfigError
@@ -23,9 +22,6 @@ from zflow.executor import registered
 from zflow.exports.secrets import check_arguments
 from zflow.importing import is_dotted
 
-_IMAGE = re.compile(
-    r"(?!.*//)[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
-)
 _ARGUMENTS = ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
 _PLAIN = ("max_concurrency", "idempotent", "quiet", "quiet_error", "description")
 
@@ -58,29 +54,6 @@ class Images(NamedTuple):
             f"image:tag', or image='image:tag' (--image, also {spec.name}=image:tag) for one that holds zflow and "
             "this code"
         )
-
-
-def image_of(uses: str) -> str:
-    """The image that ``docker://...`` or ``hub+docker://...`` names; of the latter in the registry of ZFLOW_HUB."""
-    scheme, _, name = uses.partition("://")
-    if scheme == "docker":
-        return checked_image(name)
-    path, at, rest = name.partition("@") if "@" in name else name.rpartition(":")
-    if not path or "/" in rest and not at == "@":
-        path, at, rest = name, "", ""
-    path = path.lower()
-    registry = environment.variable("ZFLOW_HUB")
-    is_complete = "/" in path and re.search(r"[.:]|^localhost$", path.partition("/")[0]) is not None
-    if registry and not is_complete:
-        path = f"{registry.rstrip('/')}/{path}"
-    return checked_image(f"{path}{at}{rest}")
-
-
-def checked_image(image: object) -> str:
-    """Raises ConfigError for what is no reference to an image."""
-    if not isinstance(image, str) or not _IMAGE.fullmatch(image):
-        raise ConfigError(f"{shown(image)} is no image; write registry/name:tag, or name@sha256:... (lower case)")
-    return image
 
 
 def words_of(spec: ExecutorSpec, uses: Any, folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from zflow.config.definition import is_container
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.devices import VARIABLE, is_in_turn
+from zflow.config.images import image_of, name_of
 from zflow.config.kinds import FOR_EVER, is_loopback, split_host
 from zflow.config.log_config import as_map, read_log_config
 from zflow.config.options import options_of
@@ -24,7 +25,7 @@ from zflow.config.peers import groups_of
 from zflow.config.plain_yaml import dump
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
-from zflow.exports.images import Images, image_of, words_of
+from zflow.exports.images import Images, words_of
 
 WORKER, HEAD, GATEWAY = "worker", "head", "gateway"
 PORT = 8080
@@ -230,8 +231,8 @@ def _graph_options(spec: ExecutorSpec) -> dict[str, Any]:
 
 def _name_of(uses: Any) -> str:
     if is_container(uses):
-        stem = image_of(uses).partition("@")[0].rpartition("/")[2].partition(":")[0]
-    elif isinstance(uses, type):
+        return name_of(image_of(uses))
+    if isinstance(uses, type):
         stem = uses.__name__
     elif isinstance(uses, dict):
         stem = str(uses["jtype"])

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from zflow.config.cores import spelled
+from zflow.config.deployment import DeploymentSpec
 from zflow.config.keys import ALLOWED, SECRET
 from zflow.exports.parts import GRACE, WORKER, Application, Part, front_words
 from zflow.exports.secrets import variables_of
@@ -25,13 +26,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 
 class SystemdWishes(NamedTuple):
     """program: the zflow command. folder: in which Executors find their files. first_port: of the processes behind the
-    front. config: the folder of the files that units read. gpus: Executors whose processes may see devices."""
+    front. config: the folder of the files that units read. gpus: Executors whose processes may see devices. host: where
+    the entrance binds; all others bind loopback."""
 
     program: str
     folder: str
     first_port: int = FIRST_PORT
     config: str = "/etc/zflow"
     gpus: Mapping[str, int] = {}
+    host: str = "127.0.0.1"
 
 
 class Process(NamedTuple):
@@ -163,7 +166,11 @@ def _command(process: Process, application: Application, wishes: SystemdWishes) 
     if part is application.front:
         _, name = front_words(application, {worker.group: ["127.0.0.1:1"] for worker in application.workers})
         words += ["--uses", f"{wishes.config}/{application.name}-{name}"]
-    words += ["--host", "127.0.0.1", "--port-in" if part.role == WORKER else "--port", str(process.port)]
+    is_entrance, source = part is application.entrance, application.source
+    host = wishes.host if is_entrance else "127.0.0.1"
+    words += ["--host", host, "--port-in" if part.role == WORKER else "--port", str(process.port)]
+    if is_entrance and (source.front if isinstance(source, DeploymentSpec) else source).insecure:
+        words.append("--insecure")
     if part.keeps_data:
         words += ["--workspace", f"/var/lib/zflow/{application.name}"]
     return words

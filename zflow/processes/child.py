@@ -22,6 +22,9 @@ from zflow.processes.restart_policy import RestartPolicy
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
 _APART = ExecutorDescription(Executor)  # stands in a plan for the one that travels beside it
+# When memory runs out the kernel shall take a worker, which can be replaced, before what many callers are connected to,
+# and that before the user's own process.
+_OF_A_WORKER, _OF_A_GATEWAY = 500, 250
 
 
 class State(enum.Enum):
@@ -184,6 +187,7 @@ class Child:
             "env": common_env(plan),
             "own_env": placement.env,
             "cores": list(placement.cores),
+            "oom_score_adj": _OF_A_GATEWAY if self.is_gateway else _OF_A_WORKER,
             "sys_path": [entry for entry in sys.path if isinstance(entry, str)],
             "argv": [str(argument) for argument in sys.argv],
             "addresses": dict(addresses),

@@ -12,11 +12,9 @@ import faulthandler
 import io
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from zflow.config.log_config import LogConfig, Voice
@@ -43,14 +41,13 @@ from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
 from zflow.roles.front_door import FrontDoor
+from zflow.tracebacks import of_the_user
 from zflow.wire.header import Message
 
 DONE = 0
 NOT_STARTED = StartError.exit_code
 BROKEN = 70  # EX_SOFTWARE of sysexits.h: serving ended by an exception that nobody expected
-_OURS = (__name__, "zflow.processes.family", "zflow.processes.parcel", "zflow.preloading")
 _PATIENCE = 2.0  # seconds for a supervisor to hear the last words
-_OOM_ADJUSTMENT = "500"  # when memory runs out, a worker that can be replaced goes before the user's own process
 
 PeerPlan = WorkerPlan | GatewayPlan | HeadPlan
 
@@ -186,7 +183,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
     # First the Executor, then the sockets: what its __init__ forks must not inherit them.
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
-    user_code = local_end(executor, name=plan.name, report=log.failure)
+    user_code = local_end(executor, name=plan.name, report=log.failure, remark=partial(log.info, "%s"))
     lifeline.keep(lambda: _close(user_code, executor))
     role = worker_role(
         plan.name,
@@ -270,7 +267,7 @@ def _take_place(words: Words) -> Log:
     if random is not None:
         random.seed()  # siblings forked from one state would all draw the same numbers
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_ADJUSTMENT)
+        Path("/proc/self/oom_score_adj").write_text(str(words["oom_score_adj"]))
     return log
 
 
@@ -292,16 +289,7 @@ def _tell_failure(error: BaseException, lifeline: Lifeline, channel: Channel) ->
 
 def last_words(error: BaseException) -> Words:
     """What a child says that cannot start."""
-    trace = "".join(traceback.format_exception(type(error), error, _below_ours(error)))
-    return {"failed": type(error).__name__, "message": str(error), "traceback": trace}
-
-
-def _below_ours(error: BaseException) -> TracebackType | None:
-    """The traceback from where our modules were left: what called them is the same for everybody."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
-        trace = trace.tb_next
-    return trace
+    return {"failed": type(error).__name__, "message": str(error), "traceback": of_the_user(error)}
 
 
 def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 from zflow.config.environment import log_level
 from zflow.config.log_config import LogConfig, Voice
 from zflow.drivers.running import requests_at_work
-from zflow.drivers.tracebacks import users_frames
 from zflow.errors import description_of
 from zflow.processes.log_book import Book, FolderBook, MemoryBook, Page
 from zflow.processes.log_file import LogFile
 from zflow.terminal import Screen
+from zflow.tracebacks import of_the_user
 
 _ROOT = "zflow"
 _SILENT = logging.CRITICAL + 1
@@ -35,9 +35,10 @@ class PeerFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = self.line(record)
-        if record.exc_info and record.exc_info[0] is not None:
+        details = _details(record)
+        if details:
             hint = f"{HINT}\n" if hasattr(record, _FAILURE) else ""
-            line = f"{line}\n{hint}{self.formatException(record.exc_info)}"
+            line = f"{line}\n{hint}{details}"
         return line
 
     def line(self, record: logging.LogRecord) -> str:
@@ -68,8 +69,9 @@ class JsonFormatter(logging.Formatter):
         told = _fields(record)
         if not told["requests"]:
             del told["requests"]
-        if record.exc_info and record.exc_info[0] is not None:
-            told["exception"] = self.formatException(record.exc_info)
+        details = _details(record)
+        if details:
+            told["exception"] = details
         return json.dumps(told, ensure_ascii=False)
 
 
@@ -152,7 +154,7 @@ class Log:
 
     def failure(self, error: BaseException) -> None:
         """Tell `error`, with its traceback unless this log is to be quiet about it."""
-        details = None if self.quiet_error else (type(error), error, users_frames(error))
+        details = None if self.quiet_error else error
         self._logger.error("%s", description_of(error), exc_info=details, extra={_FAILURE: True})
 
 
@@ -229,6 +231,12 @@ def _with_json(handler: logging.Handler) -> logging.Handler:
 
 def _letter(record: logging.LogRecord) -> str:
     return _LETTERS.get(record.levelno, record.levelname[:1])
+
+
+def _details(record: logging.LogRecord) -> str:
+    """The traceback of the record's exception from the user's first line on, if there is one."""
+    error = record.exc_info[1] if record.exc_info else None
+    return of_the_user(error).rstrip() if error is not None else ""
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Caller(Generic[QuestionT]):
         self._flags = flags
         self._extra = extra or {}
         if items is not None:
-            self._extra = {**self._extra, "partial": True, "items": items}
+            self._extra = {**self._extra, "partial": True, "items": items, "gathered": True}
         self._items = items or 0
         self._taken = 0
         self._open: dict[bytes, QuestionT] = {}

@@ -35,6 +35,7 @@ from zflow.topology import GATEWAY, Node, Topology
 from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, RESULTS, Part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
+from zflow.wire.pieces import ASKS_FOR_PIECES
 
 _UP = "gateway"  # the origin that a head inside this gateway answers to
 _NO_JOINS: dict[str, int] = {}  # shared by the walks through a graph without any
@@ -253,7 +254,7 @@ class Gateway:
         flags = asked.flags | NO_REDUCE if node.no_reduce else asked.flags
         extra: dict[str, Any] = {"node": node.name, "request": asked.extra.get("request", asked.call_id)}
         if "partial" in asked.extra and node.name == self.topology.last:
-            extra.update({key: asked.extra[key] for key in ("partial", "items") if key in asked.extra})
+            extra.update({key: asked.extra[key] for key in ASKS_FOR_PIECES if key in asked.extra})
         if (node.when or walk.conditions) and (conditions := walk.conditions_for(node)):
             extra[WHEN] = conditions
         request = Message(Kind.REQUEST, call_id, asked.endpoint, budget, flags, inputs + walk.parameters, extra)
@@ -353,7 +354,7 @@ class Gateway:
             return []
         name = self.topology.last
         parts = [_labelled(part, name) if part.kind == DOCUMENTS else part for part in piece.parts]
-        return [(walk.origin, Message(Kind.PARTIAL, walk.request.call_id, parts=parts))]
+        return [(walk.origin, Message(Kind.PARTIAL, walk.request.call_id, parts=parts, extra=piece.extra))]
 
     def _more(self, link: Link, message: Message, now: float) -> Steps:
         """The caller takes further pieces of what the last node makes."""

@@ -29,6 +29,7 @@ from zflow.roles.retry_budget import RetryBudget
 from zflow.roles.timers import Timers
 from zflow.wire.frames import excess
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
+from zflow.wire.pieces import as_taken
 
 PATIENCE = 3.0
 _BACKOFF = 0.05
@@ -151,8 +152,7 @@ class Head:
             self._isolation.add(call) if call.losses else self._queue.add(call)
             steps += self._end_in_vain()
         if self._queue or self._isolation.is_active:
-            steps += self._assign(now)
-            steps += self._lose_patience(now)
+            steps += self._assign(now) + self._lose_patience(now)
         return steps
 
     def next_deadline(self) -> float | None:
@@ -334,7 +334,7 @@ class Head:
             self.dropped += 1
             return []
         call.given_up = True
-        return [(call.origin, message)]
+        return [(call.origin, piece) for piece in as_taken(message, call.request)]
 
     def _isolate(self, now: float) -> Steps:
         """Send a suspect to a replica of its own, if there is one now."""

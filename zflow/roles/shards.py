@@ -30,10 +30,10 @@ from zflow.roles.head import Head
 from zflow.roles.liveness import GREETED, READY, Neighbour
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, excess
 from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
+from zflow.wire.pieces import ASKS_FOR_PIECES
 
 _UP = "shards"  # the origin that the heads inside answer to
 _FOR_ALL_STAGES = ("node", "nodes", "request")  # of the extra; the rest is about the documents as they came
-_OF_PIECES = ("partial", "items")
 _RETRYABLE = (Unavailable.code, ResourceExhausted.code)
 
 
@@ -340,7 +340,7 @@ class Shards:
         given = call.request.extra
         if is_first and (in_pieces or "partial" not in given):
             return given
-        wanted = [key for key in given if key in _FOR_ALL_STAGES or (in_pieces if key in _OF_PIECES else is_first)]
+        wanted = [key for key in given if key in _FOR_ALL_STAGES or (in_pieces if key in ASKS_FOR_PIECES else is_first)]
         return {key: given[key] for key in wanted}
 
     def _more(self, origin: Link, message: Message, now: float) -> Steps:

@@ -68,8 +68,9 @@ _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes 
     **dict.fromkeys(("conn", "boot", "nonce", "request"), bytes),
     **dict.fromkeys(("name", "role", "software", "node", "of", "after"), str),
     **dict.fromkeys(("credit", "code", "sent", "items", "logs"), int),
-    **{"nodes": list, "idempotent": list, "path": list, "missing": dict},
-    **dict.fromkeys(("partial", "final", "filtered"), bool),
+    **dict.fromkeys(("nodes", "idempotent", "pieces", "path"), list),
+    "missing": dict,
+    **dict.fromkeys(("partial", "gathered", "final", "filtered"), bool),
 }
 _ENDPOINT = re.compile(r"/[A-Za-z0-9_./-]{0,127}")
 _KINDS = {int(kind): kind for kind in Kind}
@@ -201,6 +202,8 @@ def _message(fields: list[Any], frames: Sequence[Buffer]) -> Message:
         raise ProtocolError("layout is not an array")
     else:
         parts = []
+    if "pieces" in extra:
+        _check_pieces(extra["pieces"], parts)
     if not parts and (kind is Kind.STATUS or kind is Kind.DESCRIPTION):
         raise ProtocolError(f"a {kind.name} without details")
     return Message(kind, call_id, endpoint, budget, flags & FLAGS, parts, extra)
@@ -254,6 +257,12 @@ def _check_extra(extra: dict[Any, Any]) -> None:
             raise UnsupportedRequest(f"this peer does not understand {key!r:.60}, which the message says it must")
         if type(value) in (dict, list):
             _check_depth(value, MAX_DEPTH - 2)
+
+
+def _check_pieces(counts: list[Any], parts: Sequence[Part]) -> None:
+    """counts: how many parts each piece of a PARTIAL has."""
+    if not all(type(count) is int and count > 0 for count in counts) or sum(counts) != len(parts):
+        raise ProtocolError(f"pieces {counts!r:.60} do not add up to the {len(parts)} parts that there are")
 
 
 def _check_depth(value: Any, left: int) -> None:

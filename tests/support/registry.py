@@ -1,0 +1,63 @@
+"""A real registry for tests: Debian's docker-registry on a port of loopback, with a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.processes import wait_for
+
+_PROGRAM = "docker-registry"
+_HOST = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+# "hush", as bcrypt spells it: htpasswd -nbB me hush
+_USERS = "me:$2b$05$5lDx28JYDIofKOWMpTLR5.zgTOxnFvgkmFjstGUKTpaPaCrxO1Z4.\n"
+USER, SECRET = "me", "hush"
+
+
+class RegistryServer(NamedTuple):
+    """host: as a reference names it. folder: where it keeps what it has."""
+
+    host: str
+    folder: Path
+
+    def blob(self, digest: str) -> Path:
+        """The file that holds what has `digest`."""
+        kind, _, hexadecimal = digest.partition(":")
+        return self.folder / "docker/registry/v2/blobs" / kind / hexadecimal[:2] / hexadecimal / "data"
+
+
+@contextlib.contextmanager
+def registry(folder: Path, *, users: bool = False) -> Iterator[RegistryServer]:
+    """One that runs until the end of the block. users: it lets only USER in, by SECRET."""
+    if shutil.which(_PROGRAM) is None:
+        pytest.skip(f"{_PROGRAM} is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "version: 0.1",
+        f"storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}",
+        "http: {addr: '127.0.0.1:0', secret: test}",
+    ]
+    if users:
+        (folder / "users").write_text(_USERS)
+        lines.append(f"auth: {{htpasswd: {{realm: tests, path: {folder / 'users'}}}}}")
+    (folder / "registry.yml").write_text("\n".join(lines))
+    log = folder / "log"
+    with open(log, "w") as printed:
+        process = subprocess.Popen(
+            [_PROGRAM, "serve", str(folder / "registry.yml")], stdout=printed, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for(lambda: _HOST.search(log.read_text()) or process.poll() is not None, "the registry")
+        found = _HOST.search(log.read_text())
+        assert found is not None, log.read_text()
+        yield RegistryServer(found[1], folder)
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -1,0 +1,1 @@
+"""Executors in a registry of containers (any that follows the OCI distribution specification), and from there."""

@@ -53,7 +53,7 @@ FLOORS = [
     ["developing"],
     ["elsewhere"],
     ["flow", "deployment"],
-    ["asynchronous"],
+    ["asynchronous", "doctor"],
     ["cli"],
     ["__init__", "__main__"],
 ]

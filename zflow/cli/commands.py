@@ -19,6 +19,7 @@ from zflow.cli.check import check
 from zflow.cli.client import client
 from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
+from zflow.cli.doctor import doctor
 from zflow.cli.errors import errors
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
@@ -370,5 +371,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, logs, plot, export, new, errors, completion):
+for _command in (check, client, status, top, logs, plot, export, new, errors, doctor, completion):
     main.add_command(_command)

@@ -11,7 +11,7 @@ import click
 from zflow.cli.words import KEYS_FOLDER
 
 
-@click.command(epilog="Example: zflow doctor --port 12345")
+@click.command(short_help="Look for what keeps zflow from working here.", epilog="Example: zflow doctor --port 12345")
 @click.option("--keys", default="", metavar="FOLDER", help=f"folder of keys to look at  [default: {KEYS_FOLDER}]")
 @click.option(
     "--port", "ports", multiple=True, metavar="PORT", type=click.IntRange(1, 65535), help="a port that shall be free"

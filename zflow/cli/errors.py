@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command(epilog="Example: zflow errors Unavailable")
+@click.command(short_help="Say what an error means, and what helps.", epilog="Example: zflow errors Unavailable")
 @click.argument("name", required=False, metavar="[NAME]")
 def errors(name: str | None) -> None:
     """Print what causes the error NAME and what helps, or the page of all errors."""

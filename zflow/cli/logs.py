@@ -14,7 +14,10 @@ from zflow.cli.words import ways
 _PAUSE = 0.5  # seconds between two looks
 
 
-@click.command(epilog="Example: zflow logs localhost:12345 encoder --lines 20 --follow")
+@click.command(
+    short_help="Print its latest log lines, and follow them.",
+    epilog="Example: zflow logs localhost:12345 encoder --lines 20 --follow",
+)
 @click.argument("address", metavar="HOST:PORT")
 @click.argument("node", required=False, default="", metavar="[NODE]")
 @ways

@@ -91,7 +91,9 @@ class ExecutorSpec:
         NAME, "", "name in the Flow: letters, digits and underscores (default: executor and its position)"
     )
     uses: type[Executor] | str | Definition | None = option(
-        _USES, None, "class, class name, module:Class, YAML file or definition (default: documents pass through)"
+        _USES,
+        None,
+        "class, its name, module:Class, file.py:Class, YAML file or definition (default: documents pass through)",
     )
     uses_with: dict[str, Any] = option(_ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
     uses_metas: dict[str, Any] = option(

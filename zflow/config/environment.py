@@ -36,12 +36,18 @@ _warned: set[str] = set()
 
 def variable(name: str) -> str | None:
     """The ZFLOW_* variable `name`, or None where it is unset or empty. A misspelled one is warned of, once."""
-    for unknown in sorted(key for key in os.environ if key.startswith("ZFLOW_")):
-        if unknown not in VARIABLES and unknown not in _warned:
+    for unknown in our_variables()[1]:
+        if unknown not in _warned:
             _warned.add(unknown)
             told = "the environment has %s, which zflow does not know: %s"
             logging.getLogger("zflow").warning(told, unknown, nearest(unknown, VARIABLES))
     return os.environ.get(name) or None
+
+
+def our_variables() -> tuple[list[str], list[str]]:
+    """The ZFLOW_* variables that are set: those that zflow knows, and the others."""
+    names = sorted(name for name in os.environ if name.startswith("ZFLOW_"))
+    return [name for name in names if name in VARIABLES], [name for name in names if name not in VARIABLES]
 
 
 def log_level() -> str:

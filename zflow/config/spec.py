@@ -70,8 +70,8 @@ class ExecutorSpec:
     uses: type[Executor] | str | Definition | None = option(
         USES,
         None,
-        "class, class name, module:Class, YAML file, hub://name, docker://image or definition (default: documents pass "
-        "through)",
+        "class, its name, module:Class, file.py:Class, YAML file, hub://name, docker://image or definition (default: "
+        "documents pass through)",
     )
     uses_with: dict[str, Any] = option(ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
     uses_metas: dict[str, Any] = option(METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML")

@@ -12,9 +12,10 @@ import faulthandler
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zflow.config.log_config import LogConfig, Voice
 from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
@@ -40,6 +41,7 @@ from zflow.processes.socket_directory import box_of, remove_box, remove_if_left
 from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
+from zflow.roles.front_door import FrontDoor
 from zflow.tracebacks import of_the_user
 from zflow.wire.header import Message
 
@@ -173,6 +175,7 @@ def _make_peer(
         _find([plan.node], plan.identity, directory)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
         tell_of_strangers = partial(log.warning, "%s")
+        _let_tell(head.door, log)
         reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
         _find(plan.nodes, plan.identity, directory)
@@ -185,6 +188,7 @@ def _make_peer(
             has_keys=bool(plan.keys),
             on_floating_failure=tell,
         )
+        _let_tell(role.door, log)
         reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
@@ -215,7 +219,15 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note
         max_concurrency=plan.max_concurrency,
         deaths=noted.deaths if noted is not None else None,
     )
+    _let_tell(role.door, log, {"of": plan.name})
     return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
+
+
+def _let_tell(door: FrontDoor, log: Log, only: Mapping[str, Any] = {}) -> None:
+    """Have a peer tell the latest log lines of its family; a worker only its own."""
+    book = log.book
+    if book is not None:
+        door.tell_log = lambda asked: book.read({**asked, **only})
 
 
 def _close(user_code: UserCode, executor: Executor, noted: Note | None) -> None:
@@ -265,7 +277,7 @@ def become(words: Words, name: str) -> Log:
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
     quiet, quiet_error, config = words["voice"]
-    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"])
+    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"], words["log_folder"])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr

@@ -1,6 +1,6 @@
 """What `uses` may be, brought into one form: None, a class, a bare class name, ``package.module:Class``, the absolute
-path of a YAML file, an image (``docker://image:tag``), a package of a registry (``hub://name:tag``), or a definition (which
-``file.py:Class`` stands for, too).
+path of a YAML file, an image (``docker://image:tag``), a package of a registry (``hub://name:tag``), or a definition,
+for which ``file.py:Class`` may stand.
 
 A definition is a dict with jtype, with, metas, requests, dynamic_batching, py_modules and workspace. Its paths become
 absolute here, as soon as the description is read, so that neither a later change of directory nor saving it elsewhere

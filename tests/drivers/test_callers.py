@@ -94,6 +94,25 @@ def test_one_that_reads_nothing_is_told_from_one_that_reads(port: Port, monkeypa
         assert unread is None, "of what is no TCP nobody tells"
 
 
+def test_outcomes_that_nobody_reads_are_counted_and_pieces_are_not(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader has read before, and does not get beyond what the kernel keeps for it."""
+    monkeypatch.setattr(module, "OUTCOMES", 50)
+    identity, reading, _ = port.call()
+    answer = [b"header", bytes(MEGA)]
+
+    def send(is_piece: bool) -> bool:
+        port.socket.send_multipart([identity, *answer], copy=False)
+        return port.callers.leaves_unread(identity, answer, is_piece=is_piece)
+
+    for _ in range(120):
+        assert not send(False)
+        assert reading.poll(5000)
+        reading.recv_multipart(copy=False)
+    assert not any(send(True) for _ in range(300)), "it has asked for them"
+    unread = next((number for number in range(300) if send(False)), None)
+    assert (unread is not None and unread <= 2 * 50) if port.address.startswith("tcp://") else unread is None
+
+
 def test_an_answer_larger_than_what_may_be_left_unread_is_no_reason(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:

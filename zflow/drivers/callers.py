@@ -4,8 +4,9 @@ What a ROUTER has for such a caller it keeps as long as the connection lasts, up
 no way to end one. The kernel does: libzmq tells by which descriptor a message came, and takes a connection that was
 shut down there for one that broke. The caller hears of it as of any loss.
 
-A high-water mark counts messages, and one message may have a GiB. So what leaves for a caller is counted in bytes, and
-the kernel is asked how many of them have arrived, each time that as many as it may leave unread have been sent since.
+A high-water mark counts messages, of which one may have a GiB, and of which a thousand may be what the caller wants:
+the pieces of answers, as many as it has granted. So what leaves for a caller is counted in bytes and in outcomes, and
+the kernel is asked how much has arrived, each time that as much as may be left unread has been sent since.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import zmq
 
 from zflow.wire.frames import Buffer
 
-UNREAD = 1 << 30
+UNREAD = 1 << 30  # bytes
+OUTCOMES = 500  # of which twice as many are never left unread; a gateway lets a connection have 256 calls
 _MOST = 65_536
 _TCP_INFO = getattr(socket, "TCP_INFO", None)  # Linux has it
 _ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, from Linux 4.1 on
@@ -29,16 +31,19 @@ _ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info, from Linux 4.1 
 
 class Caller:
     """One of them. sent: bytes, as far as they may not have arrived; ask_at: when they are so many, look how many have.
+    outcomes: sent since the kernel was asked, when `sent_then` bytes had been.
 
     What ZMTP and CURVE add on the way is not counted, so that more may seem to have arrived than was sent.
     """
 
-    __slots__ = ("descriptor", "sent", "ask_at")
+    __slots__ = ("descriptor", "sent", "ask_at", "outcomes", "sent_then")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.sent = 0
         self.ask_at = UNREAD
+        self.outcomes = 0
+        self.sent_then = 0
 
 
 class Callers:
@@ -58,16 +63,18 @@ class Callers:
         if len(self.known) > _MOST:
             del self.known[next(iter(self.known))]
 
-    def leaves_unread(self, identity: bytes, frames: Sequence[Buffer]) -> bool:
-        """`frames` are sent to a caller. Whether more than `UNREAD` bytes from before have not reached it, by TCP.
+    def leaves_unread(self, identity: bytes, frames: Sequence[Buffer], *, is_piece: bool = False) -> bool:
+        """`frames` are sent to a caller. Whether too much from before has not reached it, by TCP: `UNREAD` bytes, or
+        `OUTCOMES` messages that are no pieces of an answer.
 
         What was sent just now does not count yet: no limit here must keep out what an answer may be.
         """
         caller = self.known.get(identity)
         if caller is None:
             return False
-        if caller.sent > caller.ask_at and self._is_far_behind(caller, identity):
+        if (caller.sent > caller.ask_at or caller.outcomes == OUTCOMES) and self._is_far_behind(caller, identity):
             return True
+        caller.outcomes += not is_piece
         for frame in frames:
             caller.sent += len(frame)
         return False
@@ -84,11 +91,12 @@ class Callers:
     def _is_far_behind(self, caller: Caller, identity: bytes) -> bool:
         arrived = _arrived_at(caller.descriptor) if self._is_still(caller, identity) else None
         if arrived is None:
-            caller.ask_at = caller.sent + UNREAD
-            return False
-        caller.sent = max(caller.sent, arrived)
+            arrived = caller.sent
+        is_idle = caller.outcomes == OUTCOMES and arrived < caller.sent_then
+        caller.sent = caller.sent_then = max(caller.sent, arrived)
+        caller.outcomes = 0
         caller.ask_at = arrived + UNREAD
-        return caller.sent > caller.ask_at
+        return is_idle or caller.sent > caller.ask_at
 
     def _is_still(self, caller: Caller, identity: bytes) -> bool:
         """Whether the descriptor of a caller is its own, as far as is known."""

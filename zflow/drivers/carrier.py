@@ -33,8 +33,7 @@ clock = time.monotonic
 
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
-# Seconds; a poll that returns sooner did not sleep, so that more than one message may wait. What arrived alone is
-# followed by none: the poll will tell.
+# Seconds; a poll that returns sooner did not sleep: more than one message may wait. One alone is followed by none.
 _DENSE = 20e-6
 _FAREWELL_MS = 200
 _MAY_COME = 1024  # ways out that may come while it runs
@@ -228,7 +227,9 @@ class Carrier:
                 self._callers.cut_off(route[0])
             self.carry(self.role.lost(route, f"cannot send: {error}", clock()))
         else:
-            if self._front_over_tcp and self._callers.leaves_unread(route[0], frames):
+            if self._front_over_tcp and self._callers.leaves_unread(
+                route[0], frames, is_piece=message.kind is Kind.PARTIAL
+            ):
                 self._callers.cut_off(route[0])
                 self.carry(self.role.lost(route, "it leaves too much unread", clock()))
 
@@ -242,18 +243,16 @@ class Carrier:
         if authenticator is not None:
             authenticator.refresh()
         for frames in sockets.receive_all(front, _BURST if self._is_dense else 1):
-            try:
-                at = 1 if not len(frames[1]) else 1 + [len(frame) for frame in frames[1:9]].index(0)
-            except (IndexError, ValueError):
-                self.dropped += 1  # no envelope: not one of ours
+            route = sockets.route_of(frames)
+            if route is None:
+                self.dropped += 1
             else:
-                route = tuple([frame.bytes for frame in frames[:at]])
                 if route[0] not in self._callers.known:
                     self._callers.note(route[0], frames[0])
                 if authenticator is None:
-                    self._deliver(route, frames[at + 1 :])
+                    self._deliver(route, frames[len(route) + 1 :])
                 else:
-                    self._deliver_if_allowed(authenticator, frames[0], route, frames[at + 1 :])
+                    self._deliver_if_allowed(authenticator, frames[0], route, frames[len(route) + 1 :])
             if self._front is not front:
                 return
 

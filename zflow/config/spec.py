@@ -168,7 +168,9 @@ class ExecutorSpec:
     retries: int | None = option(
         whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
     )
-    queue_bytes: int | None = option(whole(1, 1 << 40), None, "how many bytes may wait for it (default: 1 GiB in all)")
+    queue_bytes: int | None = option(
+        whole(1, 1 << 40), None, "how many bytes may wait for it, and be with it (default: 1 GiB in all)"
+    )
     idempotent: bool = option(FLAG, False, "every endpoint may run more than once for one request")
     no_reduce: bool = option(
         FLAG,

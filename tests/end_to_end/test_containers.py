@@ -252,6 +252,23 @@ def test_more_of_them_come_and_go_and_are_renewed_while_they_serve(image: str) -
         until(lambda: len(containers()) == 1, "one was to leave")
 
 
+def test_what_new_writes_becomes_an_image_that_serves_here_and_by_hand(
+    tmp_path: Path, start: Start, zflow_command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "loud"
+    assert start(*zflow_command, "new", "executor", "Loud", "--dir", str(folder), "--dockerfile").wait(30) == 0
+    build("zflow-test-loud:1", folder, ZFLOW=zflow_image())
+    with Flow().add(uses="docker://zflow-test-loud:1") as flow:
+        assert flow.post("/shout", Document(text="hello"))[0].text == "HELLO!"
+    safe = ["--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--publish=127.0.0.1::12345"]
+    by_hand = docker("run", "--detach", "--rm", *safe, "zflow-test-loud:1")
+    try:
+        port = int(docker("port", by_hand, "12345").rpartition(":")[2])
+        assert Client(port=port).post("/shout", Document(text="hello"), timeout=30)[0].text == "HELLO!"
+    finally:
+        docker("rm", "--force", by_hand)
+
+
 # -- when something goes wrong -----------------------------------------------------------------------------------------
 
 

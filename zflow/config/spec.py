@@ -209,7 +209,7 @@ class ExecutorSpec:
     )
     gpus: str = option(GPUS, "", "of a container: the GPUs that it sees: all, how many, or device=0,1")
     entrypoint: tuple[str, ...] = option(
-        ENTRYPOINT, (), "of a container: the program that it starts instead of its image's own"
+        ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)"
     )
     docker_kwargs: dict[str, Any] = option(
         DOCKER_KWARGS, {}, "of a container: options of `docker run`, such as network=bridge or memory=2g"

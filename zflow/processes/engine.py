@@ -28,7 +28,7 @@ _OF_THE_PROGRAM = re.compile(
     re.IGNORECASE,
 )
 _NOT_STARTED, _NO_PROGRAM = 125, (126, 127)  # Docker gives 126 to who may not use the engine, too
-_NO_ZFLOW = "it does not start zflow: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
+_NO_ZFLOW = "no program zflow is in it: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
 _BUILD = "build it (`docker build -t {image} .`)"
 # What Docker says, in small letters, and what that means to who wants to serve an image.
 _REMEDIES = {
@@ -64,10 +64,11 @@ def run_words(
         words += ["--env", variable if variable in run_environment(env) else f"{variable}={value}"]
     words += [f"--cpuset-cpus={','.join(map(str, cores))}"] if cores else []
     words += [f"--gpus={_quoted(plan.gpus)}"] if plan.gpus else []
-    words += [f"--entrypoint={plan.entrypoint[0]}"] if plan.entrypoint else []
+    program, *arguments = plan.entrypoint or ("zflow",)  # whatever its image starts: exports do so as well
+    words.append(f"--entrypoint={program}")
     for option, value in plan.options.items():
         words += [] if option == "tmpfs" else _flags(option, value)
-    return [*words, plan.image, *plan.entrypoint[1:], *_WORDS]
+    return [*words, plan.image, *arguments, *_WORDS]
 
 
 def run_environment(env: Mapping[str, str]) -> dict[str, str]:

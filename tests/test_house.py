@@ -49,7 +49,7 @@ FLOORS = [
         "scaffold",
     ],
     ["hub", "service", "review", "watching", "renewing", "exporting"],
-    ["developing"],
+    ["developing", "bundling"],
     ["elsewhere"],
     ["flow", "deployment"],
     ["asynchronous"],

@@ -207,8 +207,8 @@ def describe(
         origin = str(found)
         found = _fetched(origin)
     if is_container(found):
-        told = f"uses: {found:.200} is an image, and this version starts no containers itself"
-        raise ConfigError(f"{told}; export it: `zflow export docker-compose`, `zflow export kubernetes`")
+        told = f"uses: {found:.200} is an image, which no class can be taken from"
+        raise ConfigError(f"{told}; let it be started by a Flow, a Deployment or `zflow executor`, or export it")
     if isinstance(found, str) and os.path.isabs(found):
         source = Path(found)
         found = read_definition(source, context)

@@ -114,6 +114,14 @@ def test_yaml_and_deployments_serve_it(uses: str, tmp_path: Path) -> None:
         assert deployment.post("/shout", Document(text="a")).texts == ["A!!"]
 
 
+def test_a_file_that_names_it_is_checked_with_its_endpoints(uses: str, tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text(f"jtype: Flow\nexecutors:\n- {{name: loud, uses: '{uses}'}}\n")
+    typed = [sys.executable, "-m", "zflow", "check", str(tmp_path / "flow.yml")]
+    told = subprocess.run(typed, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "Flow of 1 Executor in 1 process, no faults" in told
+    assert [line.split()[1:] for line in told.splitlines() if "loud" in line] == [["loud", "Shout", "/shout"]]
+
+
 def test_a_script_makes_an_instance_of_it(uses: str) -> None:
     docs = DocumentArray([Document(text="a")])
     executor = Executor.load_config(uses)

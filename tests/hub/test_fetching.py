@@ -275,8 +275,9 @@ def test_two_processes_at_once_fetch_it_once(server: RegistryServer, folder: Pat
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(2.0)
         door.release.set()
-        told = [process.communicate(timeout=20)[0] for process in (first, second)]
-    assert told[0] == told[1] and Path(told[0].strip(), "large.bin").stat().st_size == 4 << 20
+        told = [process.communicate(timeout=20) for process in (first, second)]
+    assert told[0][0] == told[1][0] and Path(told[0][0].strip(), "large.bin").stat().st_size == 4 << 20
+    assert "already; waiting for it" in told[1][1]
 
 
 def test_when_the_first_of_two_is_killed_the_second_fetches_it(server: RegistryServer, folder: Path) -> None:

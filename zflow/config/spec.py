@@ -79,8 +79,7 @@ _LATE = one_of(FAIL, SKIP)
 _SERVER_KEY = Kind(
     "KEY", lambda value: _checked_server_keys(value), str, shape=shapes.one_or_many({"type": "string"}, 0)
 )
-_FOLDER = Kind("FOLDER", lambda value: _checked_folder(value), str, shape=shapes.TEXT)
-_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str, shape=shapes.TEXT)
+_FOLDER = Kind("FOLDER", lambda value: _whole_path(_checked_folder(value)), str, shape=shapes.TEXT)
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
 
 
 def _whole_path(folder: str) -> str:
-    """For processes that may run elsewhere."""
+    """What it means here and now: processes may run elsewhere, and a program may change its directory."""
     return os.path.abspath(os.path.expanduser(folder)) if folder else ""
 
 
@@ -310,7 +309,7 @@ class FlowSpec:
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
     )
     keys: str = option(
-        _KEYS,
+        _FOLDER,
         "",
         "folder of keys, as `zflow keygen` makes it: only who is on its list may call, and it is who we are to others",
         variable="ZFLOW_KEYS",

@@ -1,6 +1,7 @@
 """A Flow as YAML, both ways; the bad inputs 76 to 83 of the reliability page."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,24 @@ def test_a_folder_from_python_means_what_it_meant_when_it_was_given(
     assert "workspace: data" in written and "file: logs/a.log" in written
     (tmp_path / "saved.yml").write_text(written)
     assert load_flow(tmp_path / "saved.yml") == spec
+
+
+def test_what_variables_have_made_is_saved_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PORT": "12399", "TOKEN": "secret", "N": "2", "HOME_OF": "h"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "flow.yml").write_text(
+        "jtype: Flow\nwith: {port: '${{ ENV.PORT }}', env: {TOKEN: '${{ ENV.TOKEN }}', N: '${{ ENV.N }}'}}\n"
+        "executors:\n  - replicas: ${{ ENV.N }}\n    uses: {jtype: A, with: {token: '${{ ENV.TOKEN }}'}}\n"
+        "    uses_with: {url: 'http://${{ ENV.HOME_OF }}/x', deep: [{n: '${{ ENV.N }}'}]}\n"
+    )
+    spec = load_flow(tmp_path / "flow.yml")
+    assert (spec.port, spec.env, spec.executors[0].replicas) == (12399, {"TOKEN": "secret", "N": "2"}, 2)
+    written = dump_flow(spec, tmp_path)
+    assert written.count("${{ ENV.") == 7
+    assert not any(value in written for value in ("12399", "secret", "http://h/"))
+    (tmp_path / "saved.yml").write_text(written)
+    assert load_flow(tmp_path / "saved.yml") == spec
+    assert "${{" not in dump_flow(pickle.loads(pickle.dumps(spec))), "who it is sent to has other variables"
 
 
 def test_what_a_flow_gives_its_executors_is_saved_once() -> None:

@@ -117,7 +117,7 @@ def dump_deployment(spec: DeploymentSpec, folder: str | Path | None = None) -> s
     """`spec` as YAML: what was given and nothing else. folder: where the file shall be, as in `dump_flow`."""
     target = Path(folder).absolute() if folder is not None else None
     options = {**saved(spec.executor, target, Place("", ("with",))), **written(spec.front.given, target)}
-    return dump({"jtype": "Deployment", "version": "1", **({"with": options} if options else {})})
+    return dump({"jtype": "Deployment", "version": "1", **({"with": options} if options else {})}, templates=True)
 
 
 def class_allowed(path: Keys) -> bool:

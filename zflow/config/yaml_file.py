@@ -117,7 +117,7 @@ def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
     place = Place("", ("executors",))
     if spec.executors:
         flow["executors"] = [saved(item, target, place.down(item.name)) for item in spec.executors]
-    return dump(flow)
+    return dump(flow, templates=True)
 
 
 def class_allowed(path: Keys) -> bool:

@@ -17,7 +17,6 @@ from zflow.config.executor_kinds import (
     ARGUMENTS,
     BATCHING,
     FOLDER,
-    KEYS,
     METAS,
     MODULES,
     REQUESTS,
@@ -208,9 +207,7 @@ class ExecutorSpec:
         VOLUMES, (), "of a container: folders of this machine that it sees, such as ./data:/data or ./data:/data:ro"
     )
     gpus: str = option(GPUS, "", "of a container: the GPUs that it sees: all, how many, or device=0,1")
-    entrypoint: tuple[str, ...] = option(
-        ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)"
-    )
+    entrypoint: tuple[str, ...] = option(ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)")
     docker_kwargs: dict[str, Any] = option(
         DOCKER_KWARGS, {}, "of a container: options of `docker run`, such as network=bridge or memory=2g"
     )
@@ -282,7 +279,7 @@ class FlowSpec:
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
     )
     keys: str = option(
-        KEYS,
+        FOLDER,
         "",
         "folder of keys, as `zflow keygen` makes it: only who is on its list may call, and it is who we are to others",
         variable="ZFLOW_KEYS",

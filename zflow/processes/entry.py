@@ -79,7 +79,9 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
         hearing.reactor = reactor
         made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
         channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
+        log.debug("serving at %s", reactor.address)
         code = _serve(reactor, log)
+        log.debug("ending, with the exit code %d", code)
     lifeline.end()
     lifeline.leave()
     return code

@@ -36,6 +36,7 @@ def zflow_files() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("zflow*")}
 
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, time
 from zflow import Document, Executor, Flow, requests
@@ -253,6 +254,38 @@ def test_the_gateways_port_is_the_one_that_was_asked_for(port) -> None:
         assert flow.port == port
         with Client(port=port) as client:
             assert client.post("/", Document(text="x")).texts == ["x"]
+
+
+WATCH_BINDS = """
+import sys
+
+def note(event, arguments):
+    if event == 'socket.bind' and isinstance(arguments[1], tuple):
+        with open({file!r}, 'a') as file:
+            print(sys.argv, arguments[1], file=file)
+
+sys.addaudithook(note)
+"""
+
+
+def test_no_port_is_found_by_trying_one(tmp_path: Path, run_script) -> None:
+    """Who binds a port and lets it go, to name it to another, may find it taken. Here libzmq binds, and it stays."""
+    noted = tmp_path / "binds"
+    (tmp_path / "sitecustomize.py").write_text(WATCH_BINDS.format(file=str(noted)))
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    script = (
+        "import socket\n"
+        "from zflow import *\n"
+        "for start_method in ('warm', 'spawn'):\n"
+        "    with Flow(quiet=True).add(replicas=2, start_method=start_method) as flow:\n"
+        "        with Client(port=flow.port) as client:\n"
+        "            print(len(client.post('/', 'x')), flow.port > 0)\n"
+        "{end}"
+    )
+    assert run_script(script.format(end=""), PYTHONPATH=path).stdout == "1 True\n" * 2
+    assert not noted.exists(), noted.read_text()
+    run_script(script.format(end="socket.socket().bind(('127.0.0.1', 0))\n"), PYTHONPATH=path)
+    assert noted.exists(), "nothing was watched"
 
 
 def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -> None:

@@ -96,7 +96,9 @@ def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> 
         if words["is_shared"]:
             os.chmod(words["bind"].removeprefix("ipc://"), 0o666)  # callers may be somebody else outside
         channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
+        log.debug("serving at %s", reactor.address)
         code = _serve(reactor, log)
+        log.debug("ending, with the exit code %d", code)
     lifeline.end()
     lifeline.leave()
     return code

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,6 +41,9 @@ class Shout(Executor):
             doc.text = doc.text.upper() + ending() * self.times
             doc.tags["weights"] = Path(__file__).with_name("model").joinpath("weights.bin").stat().st_size
 """
+
+
+_SERVED = re.compile(r"(?:tcp://|access:\s+)127\.0\.0\.1:(\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +92,8 @@ def serve(processes: list[subprocess.Popen[str]], *words: str) -> int:
     command = [sys.executable, "-m", "zflow", "executor", *words, "--port-in", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     processes.append(process)
-    told = read_until(process, r"127\.0\.0\.1:\d+")
-    return int(told.rpartition("127.0.0.1:")[2].split()[0].strip(",.;)"))
+    found = _SERVED.findall(read_until(process, _SERVED.pattern))
+    return int(found[-1])
 
 
 def test_the_command_line_serves_it_and_a_flow_taps_it(uses: str, processes: list[subprocess.Popen[str]]) -> None:
@@ -264,26 +267,23 @@ def test_the_encoder_of_the_examples_goes_there_and_is_served_from_there(
 def test_pushed_with_its_image_one_name_serves_it_natively_and_in_a_container(
     server: RegistryServer, folder: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    lines = [f"FROM {zflow_image()}", "COPY . /executor", "EXPOSE 5000"]
-    serving = ["zflow", "executor", "--uses", "config.yml", "--host", "0.0.0.0", "--port-in", "5000", "--insecure"]
-    (folder / "Dockerfile").write_text("\n".join((*lines, f"ENTRYPOINT {json.dumps(serving)}\n")))
+    (folder / "Dockerfile").write_text(f"FROM {zflow_image()}\nCOPY . /executor\n")
     name = f"{server.host}/both:1"
     typed = [sys.executable, "-m", "zflow", "hub", "push", str(folder), name, "--docker"]
     subprocess.run(typed, capture_output=True, text=True, check=True, timeout=600)
     image = image_of(f"hub+docker://{name}")
     docker("rmi", "--force", f"{name}-image")
     try:
-        docker("pull", image, timeout=300)
-        container = docker("run", "--detach", "--read-only", "--tmpfs=/tmp", "--publish=127.0.0.1::5000", image)
-        try:
-            boxed = int(docker("port", container, "5000").rpartition(":")[2])
-            native = serve(processes, "--uses", f"hub://{name}")
-            flow = Flow().add(host="127.0.0.1", port_in=native, external=True)
-            with flow.add(host="127.0.0.1", port_in=boxed, external=True) as both:
-                assert both.post("/shout", Document(text="a")).texts == ["A!!!!"]
-        finally:
-            docker("rm", "--force", container)
+        native = serve(processes, "--uses", f"hub://{name}", "--uses-with", "times=1")
+        boxed = serve(processes, "--uses", f"hub+docker://{name}", "--uses-with", "times=3")
+        flow = Flow().add(host="127.0.0.1", port_in=native, external=True)
+        with flow.add(host="127.0.0.1", port_in=boxed, external=True).add(uses=f"hub+docker://{name}") as both:
+            assert both.post("/shout", Document(text="a"), timeout=60).texts == ["A!!!!!!"]
+        assert any(image in line for line in docker("ps", "--format", "{{.Image}}").splitlines())
     finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
         docker("rmi", "--force", image)
 
 

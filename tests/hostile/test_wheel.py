@@ -13,8 +13,14 @@ MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "joblib", "torch", 
 CALLS = {"eval", "exec", "__import__", "recv_pyobj", "send_pyobj", "unpack_archive"}
 LOADERS = {"load", "load_all", "full_load", "unsafe_load", "Loader", "FullLoader", "UnsafeLoader"}
 # The classes of a script travel to its own children, by value, over a pipe that only they have (DESIGN, processes).
-# Of an archive the headers alone are read by the library, one by one; who could unpack it is not named there.
-PRIVATE = {"zflow/processes/parcel.py": {"cloudpickle"}, "zflow/hub/archive.py": {"tarfile"}}
+# Of an archive the headers alone are read by the library, one by one; who could unpack it is not named there. A bundle
+# is written, and of wheels that pip has brought the names of what is in them are read.
+PRIVATE = {
+    "zflow/processes/parcel.py": {"cloudpickle"},
+    "zflow/hub/archive.py": {"tarfile"},
+    "zflow/bundling.py": {"tarfile"},
+    "zflow/processes/wheels.py": {"zipfile"},
+}
 
 
 @pytest.fixture(scope="module")

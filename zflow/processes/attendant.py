@@ -40,6 +40,7 @@ from zflow.processes.engine import (
 )
 from zflow.processes.guard import Guard
 from zflow.processes.lifeline import TERMINATED, Lifeline
+from zflow.processes.log_book import Page
 from zflow.processes.log_file import LogFile
 from zflow.processes.logs import Log
 from zflow.processes.placement import common_env
@@ -174,7 +175,13 @@ class Attendant:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
         name, config = self._plan.name, self._plan.voice.config
         out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
-        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, _to_log(config))
+        err = _Teller(
+            self._docker.stderr,
+            name,
+            _own_lines(name, config),
+            self._tell_line,
+            _to_log(config, self._words["log_folder"], name),
+        )
         tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
@@ -305,11 +312,14 @@ def _to_stdout(text: str) -> None:
         sys.stdout.flush()
 
 
-def _to_log(config: LogConfig) -> Callable[[str], None]:
-    """Where the lines of a log go to: what is in the container cannot write the file."""
+def _to_log(config: LogConfig, folder: str, name: str) -> Callable[[str], None]:
+    """Where the lines of a log go to: what is in the container cannot write the files."""
+    page = Page(folder, name) if folder else None
     file = LogFile(config.file, config.max_size, config.keep) if config.file else None
 
     def write(text: str) -> None:
+        if page is not None:
+            page.copy(text.rstrip("\n"), name)
         if file is not None:
             file.tell(text)
         if config.stderr:

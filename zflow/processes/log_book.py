@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ _MOST_BYTES = 256 << 10  # of one answer
 _FILE = 32 << 10  # bytes of a process's file until it is put aside, once
 _KEPT = 500  # lines in memory
 _LONGEST = 8_000  # letters of one text or traceback
+
+_PLAIN = re.compile(r"(?P<name>[^@\s]+)@(?P<pid>[0-9]{1,9})\[(?P<letter>[A-Z])\]:(?P<text>.*)", re.DOTALL)
+_LEVELS = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
 
 Line = dict[str, Any]
 
@@ -66,6 +70,21 @@ class Page(LogFile):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(Exception):  # a full disk, a directory that is gone: others have told the line
             self._append(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+
+    def copy(self, line: str, name: str) -> None:
+        """Keep a line that another process has made: as it is if it is JSON, else with what it says of itself.
+
+        name: whose it is, where it does not say.
+        """
+        if next(_parsed(line), None) is None:
+            found = _PLAIN.fullmatch(line)
+            told = found.groupdict() if found else {"name": name, "letter": "I", "text": line}
+            now = time.time()
+            stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
+            level = _LEVELS.get(told.pop("letter"), "INFO")
+            line = json.dumps({"time": stamp, "level": level, **told, "pid": int(told.get("pid", 0))})
+        with contextlib.suppress(OSError):
+            self._append(f"{line}\n".encode("utf-8", "backslashreplace"))
 
     def _make_folder(self) -> None:
         raise FileNotFoundError(self._path)  # who owns it has ended

@@ -202,9 +202,7 @@ class ExecutorSpec:
         VOLUMES, (), "of a container: folders of this machine that it sees, such as ./data:/data or ./data:/data:ro"
     )
     gpus: str = option(GPUS, "", "of a container: the GPUs that it sees: all, how many, or device=0,1")
-    entrypoint: tuple[str, ...] = option(
-        ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)"
-    )
+    entrypoint: tuple[str, ...] = option(ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)")
     docker_kwargs: dict[str, Any] = option(
         DOCKER_KWARGS, {}, "of a container: options of `docker run`, such as network=bridge or memory=2g"
     )

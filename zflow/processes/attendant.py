@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -33,12 +34,11 @@ from zflow.processes.engine import (
     ATTENDANT,
     SOCKET,
     explain,
-    remove_container,
     run_environment,
     run_words,
     why_not_here,
 )
-from zflow.processes.guard import Guard
+from zflow.processes.guard import Guard, remove_container
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.log_file import LogFile
 from zflow.processes.logs import Log
@@ -249,10 +249,21 @@ class Attendant:
         )
 
     def _became_ready(self, container: Channel) -> None:
-        self._has_told = self._is_ready = True
         os.chmod(self._box, 0o755)  # nothing else is to be made in it
+        if not _is_socket(f"{self._box}/{SOCKET}"):
+            self._refusal = f"image {self._asked.image}: it says that it is ready, and has bound no socket"
+            remove_container(self._name)
+            return
+        self._has_told = self._is_ready = True
         self._lifeline.serve(lambda grace: container.send({"stop": max(grace - _SOONER, 0.0)}))
         self._supervisor.send({"ready": f"ipc://{self._box}/{SOCKET}", "pid": os.getpid()})
+
+
+def _is_socket(path: str) -> bool:
+    """Itself, and not a link by which a container would send us to a socket of somebody else."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    return False
 
 
 class _Teller:

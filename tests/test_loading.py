@@ -256,7 +256,7 @@ sys.stdout.buffer.write(cloudpickle.dumps(descriptions))
     [
         ("docker://image", "is an image, which no class can be taken from; let it be started by a Flow"),
         ("jinahub+docker://CLIPTextEncoder", "is an image, which no class can be taken from"),
-        ("hub://x", "hub:// is not in this version yet"),
+        ("hbu://x", "nothing is called hbu://; did you mean 'hub'?"),
         ("exec.py", "is a Python file; give the class by its name and the file by py_modules"),
         ("no_such.yml", "no_such.yml does not exist"),
         ("My-Executor", "is no class name"),

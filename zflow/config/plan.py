@@ -85,8 +85,8 @@ class WorkerPlan(NamedTuple):
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
     the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
-    container: in which the Executor is; the process only attends to it then, and `description` says nothing. voice: how
-    it logs.
+    voice: how it logs. container: in which the Executor is; the process only attends to it then, and `description`
+    says nothing.
     """
 
     name: str

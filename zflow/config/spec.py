@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zflow.config.container_options import DOCKER_KWARGS, ENTRYPOINT, GPUS, OF_A_CONTAINER, VOLUMES
+from zflow.config.container_options import DOCKER_KWARGS, ENTRYPOINT, GPUS, VOLUMES
 from zflow.config.cores import CPUS, Cpus
-from zflow.config.definition import Definition, is_container
+from zflow.config.definition import Definition
 from zflow.config.executor_kinds import (
     ARGUMENTS,
     BATCHING,
@@ -25,7 +25,7 @@ from zflow.config.executor_kinds import (
     USES,
     WHEN,
 )
-from zflow.config.external import check_addresses
+from zflow.config.external import check_addresses, check_containers
 from zflow.config.kinds import (
     FLAG,
     FOR_EVER,
@@ -215,7 +215,7 @@ class ExecutorSpec:
         given, values = collect(cls, options, place, surface)
         spec = cls(**values, given=given)
         check_addresses(spec, place)
-        _check_containers(spec, place)
+        check_containers(spec, place)
         if spec.on_timeout == SKIP and spec.timeout_send in (None, FOR_EVER):
             raise place.down("on_timeout").fault("without timeout_send no call takes too long; give timeout_send in ms")
         return spec
@@ -238,13 +238,6 @@ class ExecutorSpec:
         hosts = (self.host,) if isinstance(self.host, str) else self.host
         pairs = [(host, port or self.port_in) for host, port in map(split_host, hosts)]
         return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
-
-
-def _check_containers(spec: ExecutorSpec, place: Place) -> None:
-    if not any(is_container(uses) for uses in (spec.uses, spec.uses_before, spec.uses_after)):
-        for name in OF_A_CONTAINER:
-            if spec.given.get(name):
-                raise place.down(name).fault("this is for a container; name an image in uses: docker://image:tag")
 
 
 @dataclass(frozen=True)

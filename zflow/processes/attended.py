@@ -2,7 +2,7 @@
 supervised child does.
 
 ``{"protocol": version, "software": name}`` is answered by ``{"name", "node", "socket", "arguments", "runtime_args",
-"idempotent", "max_concurrency", "level", "voice", "oom_score_adj"}``; from then on it is the conversation of entry.py.
+"idempotent", "max_concurrency", "oom_score_adj", "level", "voice"}``; from then on it is the conversation of entry.py.
 The attendant may be of another version than this, so that plain words travel here and no plan.
 """
 

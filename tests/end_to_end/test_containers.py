@@ -17,7 +17,18 @@ import pytest
 
 from tests.end_to_end.conftest import Start
 from tests.support.engine import base_image, build, docker, engine_fault, zflow_image
-from zflow import Client, Deployment, Document, DocumentArray, Executor, ExecutorError, Flow, StartError, Unavailable
+from zflow import (
+    Client,
+    DeadlineExceeded,
+    Deployment,
+    Document,
+    DocumentArray,
+    Executor,
+    ExecutorError,
+    Flow,
+    StartError,
+    Unavailable,
+)
 from zflow import requests as endpoint
 
 pytestmark = [
@@ -343,6 +354,32 @@ def test_one_that_hangs_in_code_that_hears_nothing_ends_with_its_attendant(image
         os.kill(attendant, signal.SIGKILL)
         until(lambda: str(first) not in containers(), "the paused container is still there")
         until(lambda: host_of(flow) not in (None, first), "no other container has come")
+
+
+def test_a_method_that_never_ends_is_ended_as_in_a_process(image: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with Flow().add(uses=image, name="boxed") as flow:
+        first = host_of(flow)
+        with pytest.raises(DeadlineExceeded):
+            flow.post("/hang", Document(), timeout=0.5)
+        until(lambda: host_of(flow) not in (None, first), "it was not replaced")
+    told = capfd.readouterr().err
+    assert "was ended, because a method went on 5 s after the time of its request was over" in told
+
+
+def test_another_tag_in_the_yaml_file_replaces_the_container(image: str, tmp_path: Path) -> None:
+    name = image.removeprefix("docker://")
+    docker("tag", name, f"{name}-later")
+    file = tmp_path / "flow.yml"
+    file.write_text(f"jtype: Flow\nwith: {{restart: true}}\nexecutors: [{{uses: '{image}', name: boxed}}]\n")
+    with Flow.load_config(file) as flow:
+        assert image_served(flow) == name
+        file.write_text(file.read_text().replace(image, f"{image}-later"))
+        until(lambda: image_served(flow) == f"{name}-later", "the old one still serves", 30)
+    docker("rmi", f"{name}-later")
+
+
+def image_served(flow: Flow) -> str:
+    return docker("inspect", "--format={{.Config.Image}}", str(host_of(flow)), check=False)
 
 
 ORPHAN = """

@@ -123,6 +123,10 @@ def test_what_is_no_message_is_not_believed(fake: Path, monkeypatch: pytest.Monk
     assert "image liar:1: it ended with exit code 137 before it reported" in fault("liar")
 
 
+def test_a_link_to_the_socket_of_somebody_else_is_not_followed(fake: Path) -> None:
+    assert "image thief:1: it says that it is ready, and has bound no socket" in fault("thief")
+
+
 def test_one_that_says_nothing_is_too_late_with_its_last_lines(fake: Path) -> None:
     told = fault("silent", timeout_ready=4000)
     assert "was not ready within 4 s" in told

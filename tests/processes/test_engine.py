@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_docker import install
 from zflow.config.container_options import Volume
 from zflow.config.containers import ContainerPlan, container_of
 from zflow.config.spec import ExecutorSpec
-from zflow.processes.engine import explain, remove_container, run_environment, run_words, why_not_here
+from zflow.processes.engine import explain, run_environment, run_words, why_not_here
 
 
 def words(**options: object) -> list[str]:
@@ -90,10 +89,3 @@ def test_only_an_engine_of_this_host_will_do(monkeypatch: pytest.MonkeyPatch) ->
     assert why_not_here() == ""
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@192.0.2.1")
     assert "on another host" in why_not_here()
-
-
-def test_removing_says_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch)
-    assert not remove_container("nobody")
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert not remove_container("nobody")

@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -33,19 +34,16 @@ from zflow.processes.engine import (
     ATTENDANT,
     SOCKET,
     explain,
-    remove_container,
     run_environment,
     run_words,
     why_not_here,
 )
-from zflow.processes.guard import Guard
+from zflow.processes.guard import Guard, remove_container
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.log_book import Page
-from zflow.processes.log_file import LogFile
-from zflow.processes.logs import Log
+from zflow.processes.logs import Log, written_as
 from zflow.processes.placement import common_env
 from zflow.processes.socket_directory import box_of
-from zflow.terminal import Screen
 from zflow.version import __version__
 from zflow.wire.header import VERSION
 
@@ -175,13 +173,7 @@ class Attendant:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
         name, config = self._plan.name, self._plan.voice.config
         out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
-        err = _Teller(
-            self._docker.stderr,
-            name,
-            _own_lines(name, config),
-            self._tell_line,
-            _to_log(config, self._words["log_folder"], name),
-        )
+        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, self._log_of(config))
         tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
@@ -203,6 +195,18 @@ class Attendant:
                 elif not self._hear():
                     poll.unregister(source)
                     self._gone_at = time.monotonic() + _LEAVING
+
+    def _log_of(self, config: LogConfig) -> Callable[[str], None]:
+        """Where lines of the log go to: what is in the container reaches neither its file nor what keeps the latest."""
+        write, folder, name = written_as(config), self._words["log_folder"], self._plan.name
+        page = Page(folder, name) if folder else None
+
+        def write_and_keep(line: str) -> None:
+            if page is not None:
+                page.copy(line, name)
+            write(line)
+
+        return write_and_keep
 
     def _tell_line(self, line: str) -> None:
         if not self._is_ready:
@@ -249,17 +253,28 @@ class Attendant:
                 "runtime_args": {**self._plan.runtime_args, "workspace": WORKSPACE if self._asked.workspace else ""},
                 "idempotent": self._plan.idempotent,
                 "max_concurrency": self._plan.max_concurrency,
-                "level": self._words["level"],
-                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],
                 "oom_score_adj": self._words["oom_score_adj"],
+                "level": self._words["level"],
+                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],  # its lines are told out here
             }
         )
 
     def _became_ready(self, container: Channel) -> None:
-        self._has_told = self._is_ready = True
         os.chmod(self._box, 0o755)  # nothing else is to be made in it
+        if not _is_socket(f"{self._box}/{SOCKET}"):
+            self._refusal = f"image {self._asked.image}: it says that it is ready, and has bound no socket"
+            remove_container(self._name)
+            return
+        self._has_told = self._is_ready = True
         self._lifeline.serve(lambda grace: container.send({"stop": max(grace - _SOONER, 0.0)}))
         self._supervisor.send({"ready": f"ipc://{self._box}/{SOCKET}", "pid": os.getpid()})
+
+
+def _is_socket(path: str) -> bool:
+    """Itself, and not a link by which a container would send us to a socket of somebody else."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    return False
 
 
 class _Teller:
@@ -293,7 +308,7 @@ class _Teller:
 
     def _tell(self, line: str) -> None:
         self._hear(line)
-        self._write(f"{line}\n" if self._is_log_line(line) else f"{self._name}: {line}\n")
+        self._write(line if self._is_log_line(line) else f"{self._name}: {line}")
 
 
 def _nobody(line: str) -> bool:
@@ -306,26 +321,10 @@ def _own_lines(name: str, config: LogConfig) -> Callable[[str], bool]:
     return lambda line: line.startswith(begins)
 
 
-def _to_stdout(text: str) -> None:
+def _to_stdout(line: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, there is none
-        sys.stdout.write(text)
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-
-
-def _to_log(config: LogConfig, folder: str, name: str) -> Callable[[str], None]:
-    """Where the lines of a log go to: what is in the container cannot write the files."""
-    page = Page(folder, name) if folder else None
-    file = LogFile(config.file, config.max_size, config.keep) if config.file else None
-
-    def write(text: str) -> None:
-        if page is not None:
-            page.copy(text.rstrip("\n"), name)
-        if file is not None:
-            file.tell(text)
-        if config.stderr:
-            Screen().write(text)
-
-    return write
 
 
 def end_alike(code: int) -> None:

@@ -193,6 +193,14 @@ def test_a_secret_is_not_sent_in_the_clear_to_somebody_else(script: Script, real
     assert [path for path, _ in script.heard] == ["/v2/x/tags/list"]
 
 
+def test_ways_to_say_who_we_are_that_we_do_not_know_are_not_tried(script: Script) -> None:
+    log_in(script.host, USER, SECRET)
+    script.answer("/v2/x/tags/list", 401, WWW_Authenticate="Negotiate")
+    with Registry(home(script.host)) as opened, pytest.raises(AuthError, match="does not let 'me' in"):
+        opened.tags("x")
+    assert script.heard == [("/v2/x/tags/list", None)]
+
+
 def test_a_secret_does_not_follow_to_another_host(script: Script) -> None:
     other = Script()
     try:

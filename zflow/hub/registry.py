@@ -186,6 +186,8 @@ class Registry:
             pair = f"{self._credentials.user}:{self._credentials.secret}".encode()
             self._header = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
             return True
+        if not challenge.lower().startswith("bearer"):
+            return False
         self._check_realm(challenge)
         if self._credentials is not None:
             self._auth.set_basic_auth(self._credentials.user, self._credentials.secret)

@@ -43,6 +43,7 @@ FLOORS = [
         "posting",
         "probing",
         "overview",
+        "error_page",
         "progress",
         "response",
         "banner",
@@ -52,7 +53,7 @@ FLOORS = [
     ["developing", "bundling"],
     ["elsewhere"],
     ["flow", "deployment"],
-    ["asynchronous"],
+    ["asynchronous", "doctor"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -130,7 +130,8 @@ class Flow(Elsewhere):
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
 
-        queue_bytes: how many bytes of requests may wait for it; more is refused at once (ResourceExhausted).
+        queue_bytes: how many bytes of requests may wait for it, and as many be with it; more is refused at once
+            (ResourceExhausted). One that has nothing to do gets a request of any size.
 
         replicas, shards: how many processes serve it; replicas share the requests, shards the data. polling: whether a
         request goes to 'ANY' one of the shards or to 'ALL', also by endpoint: ``{'/search': 'ALL', '*': 'ANY'}``, which

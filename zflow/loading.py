@@ -302,5 +302,5 @@ def save(executor: Executor, path: Path) -> None:
         definition["requests"] = state.requests
     if state.batching:
         definition["dynamic_batching"] = state.batching
-    text = dump(definition, place)
+    text = dump(definition, place, templates=True)
     path.write_text(text, encoding="utf-8")

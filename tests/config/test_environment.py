@@ -1,6 +1,8 @@
 """ZFLOW_* variables and ``${{ ... }}``."""
 
+import copy
 import logging
+import pickle
 
 import pytest
 from hypothesis import given
@@ -87,7 +89,7 @@ def test_substitution(text: str, value: object, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, given_text)
     monkeypatch.setenv("EMPTY", "")
     found = substitute(text, {"items": [1, 2], "digits": "8080", "number": 3})
-    assert (found, type(found)) == (value, type(value))
+    assert found == value and isinstance(found, type(value)) and isinstance(found, bool) == isinstance(value, bool)
 
 
 def test_what_was_put_in_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +140,22 @@ def test_what_was_meant_for_this_process_alone_is_taken(monkeypatch: pytest.Monk
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
     assert environment.take("NOTIFY_SOCKET", "WATCHDOG_USEC") == {"NOTIFY_SOCKET": "/run/notify"}
     assert environment.take("NOTIFY_SOCKET") == {}
+
+
+# -- what remembers where it comes from --------------------------------------------------------------------------------
+
+
+def test_text_and_whole_numbers_that_variables_have_made_remember_their_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WHO", "me")
+    monkeypatch.setenv("MANY", "3")
+    for text, value in (("${{ ENV.WHO }}", "me"), ("${{env.MANY}}", 3), ("a ${{ ENV.WHO }}/${{ ENV.MANY }}", "a me/3")):
+        made = substitute(text)
+        assert made == value and made.template == text
+        travelled = pickle.loads(pickle.dumps([made, copy.copy(made)]))
+        assert travelled == [value, value] and {type(item) for item in travelled} == {type(value)}
+    for text in ("${{ CONTEXT.x }}", "${{ CONTEXT.x }} of ${{ ENV.WHO }}"):
+        assert type(substitute(text, {"x": "y"})) is str, "nobody but this caller has the context"
+    monkeypatch.setenv("FLAG", "true")
+    assert substitute("${{ ENV.FLAG }}") is True

@@ -303,12 +303,9 @@ def test_a_registry_that_nobody_answers_for_is_unavailable(cache: Cache) -> None
     assert not cache.root.exists()
 
 
-def test_large_packages_are_seen_to_come(
-    server: RegistryServer, folder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_large_packages_are_seen_to_come(server: RegistryServer, folder: Path, screen: io.StringIO) -> None:
     (folder / "large.bin").write_bytes(os.urandom(2 << 20))
     reference = pushed(server, folder, "seen")
-    capfd.readouterr()
     package: Package = fetch(reference)
     assert package.came
-    assert "fetch seen: [########################] 2.1/2.1 MB" in capfd.readouterr().err
+    assert "fetch seen: [########################] 2.1/2.1 MB" in screen.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -55,10 +56,10 @@ def test_what_the_registry_has_is_an_artifact_of_our_own_kind(server: RegistrySe
     assert server.blob(found.manifest.package.digest).stat().st_size == found.manifest.package.size
 
 
-def test_large_files_go_in_pieces(server: RegistryServer, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_large_files_go_in_pieces(server: RegistryServer, folder: Path, screen: io.StringIO) -> None:
     (folder / "large.bin").write_bytes(os.urandom(9 << 20))
     reference = push(folder, parse_reference(f"hub://{server.host}/large")).reference
-    assert "push large: [########################]" in capfd.readouterr().err
+    assert "push large: [########################]" in screen.getvalue()
     assert look_up(reference).about.size > 9 << 20
 
 

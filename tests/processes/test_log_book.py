@@ -144,3 +144,18 @@ def test_a_directory_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     keep(handler, "one")
     assert not (tmp_path / "gone").exists()
     assert texts(FolderBook(str(tmp_path / "gone")).read({"logs": 5})) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("a/rep-0@7[W]:text: more", {"name": "a/rep-0", "pid": 7, "level": "WARNING", "text": "text: more"}),
+        ('{"time": "2026", "name": "a/rep-0", "text": "t"}', {"time": "2026", "name": "a/rep-0", "text": "t"}),
+        ("{no json", {"name": "box/rep-0", "level": "INFO", "logger": "stderr", "text": "{no json"}),
+        ("printed", {"name": "box/rep-0", "level": "INFO", "logger": "stderr", "text": "printed"}),
+    ],
+)
+def test_lines_of_a_process_elsewhere_are_kept_in_its_name(told: str, line: dict[str, Any], tmp_path: Path) -> None:
+    page(tmp_path, "box/rep-0").keep(told, "box/rep-0")
+    [kept] = FolderBook(str(tmp_path)).read({"logs": 5})["log"]["lines"]
+    assert kept | line == kept and kept["time"].startswith("2026" if "time" in line else "20")

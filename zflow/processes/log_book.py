@@ -25,6 +25,9 @@ _FILE = 32 << 10  # bytes of a process's file until it is put aside, once
 _KEPT = 500  # lines in memory
 _LONGEST = 8_000  # letters of one text or traceback
 
+_SHAPE = re.compile(r"(?P<name>[^@\s]{1,200})@(?P<pid>[0-9]{1,9})\[(?P<letter>[DIWE])\]:(?P<text>.*)", re.DOTALL)
+_LEVELS = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR"}
+
 Line = dict[str, Any]
 
 
@@ -67,6 +70,12 @@ class Page(LogFile):
         with contextlib.suppress(Exception):  # a full disk, a directory that is gone: others have told the line
             self._append(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
 
+    def keep(self, told: str, name: str) -> None:
+        """A line that another process, `name`, has made."""
+        record = logging.LogRecord(f"zflow.{name}", logging.INFO, "", 0, told, (), None)
+        with contextlib.suppress(OSError):
+            self._append(f"{json.dumps(json.loads(self.format(record)) | _said_in(told))}\n".encode())
+
     def _make_folder(self) -> None:
         raise FileNotFoundError(self._path)  # who owns it has ended
 
@@ -90,6 +99,19 @@ class FolderBook:
         with contextlib.suppress(OSError):
             return sorted(entry.path for entry in os.scandir(self._folder) if entry.name.endswith(SUFFIX))
         return []
+
+
+def _said_in(told: str) -> Line:
+    """What `told` says of itself, in JSON or in the shape that lines have; nothing where it is neither."""
+    for line in _parsed(told) if told.startswith("{") else ():
+        if "text" in line:
+            return line
+    found = _SHAPE.fullmatch(told)
+    if found is None:
+        return {"logger": "stderr"}
+    name = found["name"]
+    who = {"name": name, "pid": int(found["pid"]), "logger": f"zflow.{name}"}
+    return {"level": _LEVELS[found["letter"]], **who, "text": found["text"]}
 
 
 _Place = tuple[int, int]  # an inode, and an offset

@@ -40,7 +40,6 @@ from zflow.processes.engine import (
 )
 from zflow.processes.guard import Guard, remove_container
 from zflow.processes.lifeline import TERMINATED, Lifeline
-from zflow.processes.log_book import Page
 from zflow.processes.logs import Log, written_as
 from zflow.processes.placement import common_env
 from zflow.processes.socket_directory import box_of
@@ -172,8 +171,9 @@ class Attendant:
     def _attend(self, listener: socket.socket) -> None:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
         name, config = self._plan.name, self._plan.voice.config
+        written = written_as(config, name, self._words["log_folder"])
         out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
-        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, self._log_of(config))
+        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, written)
         tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
@@ -195,18 +195,6 @@ class Attendant:
                 elif not self._hear():
                     poll.unregister(source)
                     self._gone_at = time.monotonic() + _LEAVING
-
-    def _log_of(self, config: LogConfig) -> Callable[[str], None]:
-        """Where lines of the log go to: what is in the container reaches neither its file nor what keeps the latest."""
-        write, folder, name = written_as(config), self._words["log_folder"], self._plan.name
-        page = Page(folder, name) if folder else None
-
-        def write_and_keep(line: str) -> None:
-            if page is not None:
-                page.copy(line, name)
-            write(line)
-
-        return write_and_keep
 
     def _tell_line(self, line: str) -> None:
         if not self._is_ready:

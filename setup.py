@@ -28,6 +28,7 @@ CORE = [  # the oldest versions with which the suite passes; there is no reason 
     "watchfiles>=0.18",
 ]
 
+BUNDLE = ["packaging>=22"]  # which of its requirements a package has on another machine
 HUB = ["oras>=0.2.30"]  # registries; imported when one is asked
 
 TEST = [
@@ -45,6 +46,7 @@ TEST = [
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
     "rich>=13",  # progress bars, as those have them who installed it
+    *BUNDLE,
     *HUB,
 ]
 
@@ -65,7 +67,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "fuzz": FUZZ, "rich": RICH},
+    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "fuzz": FUZZ, "rich": RICH},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

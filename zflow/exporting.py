@@ -144,20 +144,25 @@ def to_systemd(
     where = Path(folder or ".").absolute()
     application = _parts(spec, Images("", {}, "", where, native=True), True)
     if keys_directory:
-        application = application._replace(keys=_plain_path("keys_directory", keys_directory))
+        application = application._replace(keys=plain_path("keys_directory", keys_directory))
     processes = sum(part.replicas for part in application.parts)
     if not 1 <= first_port <= _LAST_PORT - processes:
         raise ConfigError(f"first_port: {first_port}: there are no {processes} ports from there on")
     wishes = SystemdWishes(
-        program=_plain_path("program", found),
-        folder=_plain_path("directory", directory or where),
+        program=plain_path("program", found),
+        folder=plain_path("directory", directory or where),
         first_port=first_port,
-        config=_plain_path("config", config),
+        config=plain_path("config", config),
         gpus=_numbers("gpus", gpus, application),
         host=_published(spec, has_keys=bool(application.keys)),
     )
     files = units(application, wishes)
     _write(Path(output_base_path), {**files, "NOTES.txt": systemd_notes(application, wishes, list(files))})
+
+
+def exported_name(spec: Spec, folder: str | Path) -> str:
+    """By which units and manifests of `spec` go. folder: of its files."""
+    return _parts(spec, Images("", {}, "", Path(folder).absolute(), native=True), True).name
 
 
 def export_executor(
@@ -235,7 +240,7 @@ def _text(name: str, given: str | None, pattern: re.Pattern[str], what: str) -> 
     return given or ""
 
 
-def _plain_path(name: str, given: str | Path) -> str:
+def plain_path(name: str, given: str | Path) -> str:
     """The whole path. Raises ConfigError for one with characters that mean something where it is written."""
     path = os.path.abspath(given)
     if not path.isprintable() or re.search(r"""["'\\$%]""", path):

@@ -109,6 +109,38 @@ def test_names_of_executors_have_the_addresses_of_all_their_pods(shape: Any, tmp
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_what_objects_refer_to_is_there(shape: Any, tmp_path: Path) -> None:
+    """No schema knows that a selector selects, that a port has that name, or that a volume is one of the pod's."""
+    made = list(manifests(shape, tmp_path).values())
+    pods = {name: each["spec"]["template"] for name, each in workloads(shape, tmp_path).items()}
+    services = {each["metadata"]["name"] for each in made if each["kind"] == "Service"}
+    maps = {each["metadata"]["name"] for each in made if each["kind"] == "ConfigMap"}
+    for each in made:
+        selector = each.get("spec", {}).get("selector") or each.get("spec", {}).get("podSelector")
+        if selector is not None:
+            labels = selector.get("matchLabels", selector)
+            selected = [name for name, pod in pods.items() if labels.items() <= pod["metadata"]["labels"].items()]
+            assert selected == [each["metadata"]["name"]]
+        if each["kind"] == "HorizontalPodAutoscaler":
+            assert each["spec"]["scaleTargetRef"]["name"] in pods
+        if each["kind"] == "StatefulSet":
+            assert each["spec"]["serviceName"] in services
+    for workload in workloads(shape, tmp_path).values():
+        pod, its = workload["spec"]["template"]["spec"], container(workload)
+        claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", ())]
+        volumes = [volume["name"] for volume in pod["volumes"]] + claims
+        assert len(set(volumes)) == len(volumes)
+        assert {mount["name"] for mount in its["volumeMounts"]} == set(volumes)
+        assert {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume} <= maps
+        ports = {port["name"] for port in its["ports"]}
+        probes = [its[f"{kind}Probe"]["tcpSocket"]["port"] for kind in ("startup", "readiness", "liveness")]
+        assert set(probes) <= ports
+    for each in made:
+        if each["kind"] == "Service":
+            assert all(port["targetPort"] == "zmq" for port in each["spec"]["ports"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_only_the_gateway_may_call_executors(shape: Any, tmp_path: Path) -> None:
     policies = [each for each in manifests(shape, tmp_path).values() if each["kind"] == "NetworkPolicy"]
     front = workloads(shape, tmp_path)["gateway"]["spec"]["template"]["metadata"]["labels"]

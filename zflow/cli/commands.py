@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zflow.cli.bundle import bundle
 from zflow.cli.check import check
 from zflow.cli.client import client
 from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
+from zflow.cli.hub import hub
 from zflow.cli.looking import status, top
 from zflow.cli.new import new
 from zflow.cli.plot import plot
@@ -38,7 +40,7 @@ _folder = click.option(
 
 
 HEADINGS = {
-    "Write": ("new", "check", "plot", "export", "hub"),
+    "Write": ("new", "check", "plot", "export", "bundle", "hub"),
     "Serve": ("flow", "deployment", "executor", "gateway", "head"),
     "Ask": ("client", "ping", "status", "top"),
     "Change what is served": ("scale", "rolling-update", "reload", "restart"),
@@ -74,12 +76,14 @@ def main() -> None:
     metavar="N",
     help="of --shards: serve this one, in one process, and leave the head to others",
 )
-def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
+@click.option("--attended", metavar="SOCKET", hidden=True)
+def executor(keys: str | None, insecure: bool, shard_id: int | None, attended: str | None, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
-    behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart, and where --uses is docker://IMAGE,
+    it is served by processes of its own behind a head.
     """
+    from zflow.config.definition import is_container
     from zflow.config.deployment import DeploymentSpec
     from zflow.config.options import Surface
     from zflow.config.places import Place
@@ -87,7 +91,11 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
 
     place, options = Place("command line"), given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **options)
-    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart):
+    if attended is not None:  # in a container that a Flow has started
+        from zflow.processes.attended import serve_attended
+
+        sys.exit(serve_attended(attended, spec.uses))
+    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart or is_container(spec.uses)):
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **options, **front))
 
@@ -194,7 +202,7 @@ def gateway(uses: str, **words: Any) -> None:
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
 @click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
 def head(uses: str, **words: Any) -> None:
-    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its peers say."""
+    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its `peers` say."""
     from zflow.config.deployment import OF_LOGS, OF_THE_FRONT, load_deployment
     from zflow.config.options import Surface
     from zflow.config.places import Place
@@ -375,5 +383,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (check, client, status, top, plot, export, new, completion):
+for _command in (bundle, check, client, status, top, plot, export, new, hub, completion):
     main.add_command(_command)

@@ -92,16 +92,22 @@ def systemd(file: str, output: str, folder: str | None, **words: Any) -> None:
     click.echo(str(Path(output) / "NOTES.txt"), err=True)
 
 
-def _spec_and_options(file: str, words: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The spec in `file`, and the options of its export that were really given."""
+def load_spec(file: str, values: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """The Flow or Deployment in `file`, and the context that it was read in. values: of ``${{ CONTEXT.key }}``."""
     from zflow.config.deployment import is_deployment, load_deployment
-    from zflow.config.options import Surface
-    from zflow.config.places import Place
     from zflow.config.yaml_file import load_flow
 
-    context = {key: value for text in words.pop("values") for key, value in mapping(text).items()}
+    context = {key: value for text in values for key, value in mapping(text).items()}
     load = load_deployment if is_deployment(file, context=context) else load_flow
-    spec = load(Path(file), context=context)
+    return load(Path(file), context=context), context
+
+
+def _spec_and_options(file: str, words: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The spec in `file`, and the options of its export that were really given."""
+    from zflow.config.options import Surface
+    from zflow.config.places import Place
+
+    spec, _ = load_spec(file, words.pop("values"))
     if keys := words.pop("keys"):
         spec = spec.override(Place("command line"), Surface.CLI, keys=keys)
     options: dict[str, Any] = {"folder": Path(file).parent}

@@ -1,0 +1,25 @@
+"""Wheels that a test makes: nothing but what pip reads of them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def write_wheel(folder: Path, name: str, *needs: str, tag: str = "py3-none-any", files: Sequence[str] = ()) -> Path:
+    """One of version 1.0. needs: its requirements. files: empty modules that it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{name}-1.0.dist-info"
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {need}" for need in needs)]
+    texts = {
+        f"{about}/METADATA": "\n".join([*metadata, ""]),
+        f"{about}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        **dict.fromkeys(files, ""),
+    }
+    texts[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*texts, f"{about}/RECORD"))
+    wheel = folder / f"{name}-1.0-{tag}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return wheel

@@ -56,10 +56,12 @@ FLOORS = [
     ["cli"],
     ["__init__", "__main__"],
 ]
-# The words that point back, each imported where it is used: a served Executor is a Flow, and asking for
-# `asyncio=True` is how one gets the asynchronous kind, whose room costs too much to enter before.
+# The words that point back, each imported where it is used: a served Executor is a Flow, what it is made of may have to
+# be fetched, and asking for `asyncio=True` is how one gets the asynchronous kind, whose room costs too much before.
 POINTS_BACK = {
     ("zflow.executor", "zflow.flow"),
+    ("zflow.loading", "zflow.hub.contents"),
+    ("zflow.loading", "zflow.hub.fetching"),
     ("zflow.standalone", "zflow.exporting"),
     ("zflow.client", "zflow.asynchronous"),
     ("zflow.flow", "zflow.asynchronous"),

@@ -254,9 +254,9 @@ sys.stdout.buffer.write(cloudpickle.dumps(descriptions))
 @pytest.mark.parametrize(
     ("uses", "told"),
     [
-        ("docker://image", "is an image, and this version starts no containers itself; export it"),
-        ("jinahub+docker://CLIPTextEncoder", "is an image, and this version starts no containers itself"),
-        ("hub://x", "hub:// is not in this version yet"),
+        ("docker://image", "is an image, which no class can be taken from; let it be started by a Flow"),
+        ("jinahub+docker://CLIPTextEncoder", "is an image, which no class can be taken from"),
+        ("hbu://x", "nothing is called hbu://; did you mean 'hub'?"),
         ("exec.py", "is a Python file; give the class by its name and the file by py_modules"),
         ("no_such.yml", "no_such.yml does not exist"),
         ("My-Executor", "is no class name"),

@@ -100,6 +100,10 @@ class Flow(Elsewhere):
         start_method: str | None = None,
         reload: bool | None = None,
         restart: bool | None = None,
+        volumes: str | Path | Sequence[str | Path] | None = None,
+        gpus: str | int | Sequence[int] | None = None,
+        entrypoint: str | Sequence[str] | None = None,
+        docker_kwargs: Mapping[str, Any] | None = None,
         description: str | None = None,
         **aliases: Any,
     ) -> AnyFlow:
@@ -146,6 +150,10 @@ class Flow(Elsewhere):
 
         reload: renew its processes whenever one of the Python files that it is made of is saved; restart: whenever the
         YAML file that `uses` names is. No request fails meanwhile, and what cannot start leaves in service what does.
+
+        volumes, gpus, entrypoint, docker_kwargs: for ``uses='docker://image:tag'``, which runs in containers of its
+        own. They are safe by default: no network, no privileges, nothing to write to but /tmp and the workspace. What
+        ``docker run`` can loosen stands in docker_kwargs: ``{'network': 'bridge', 'memory': '2g'}``.
 
         Raises ConfigError for an unknown or wrong option, TopologyError for a graph that cannot be.
         """

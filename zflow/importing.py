@@ -65,6 +65,15 @@ def import_modules(names: Iterable[str], folder: Path) -> list[ModuleType]:
     return modules
 
 
+def put_first(folder: Path) -> None:
+    """Let `folder` be looked through before all others, from now on."""
+    text = str(folder)
+    with _lock:
+        if text not in sys.path:
+            sys.path.insert(0, text)
+            importlib.invalidate_caches()
+
+
 @contextmanager
 def _first_on_path(folder: Path) -> Iterator[None]:
     """`folder` first on ``sys.path`` inside of the block, and last on it from then on if it was not there before."""

@@ -28,6 +28,7 @@ from zflow.config.definition import (
 )
 from zflow.config.places import Place
 from zflow.config.plain_yaml import dump, parse
+from zflow.config.references import is_reference, parse_reference
 from zflow.endpoints import Endpoint, endpoints_of
 from zflow.errors import ConfigError, nearest
 from zflow.executor import (
@@ -40,7 +41,9 @@ from zflow.executor import (
     registered,
     registered_names,
 )
-from zflow.importing import class_at, find_class, import_modules, is_importable
+from zflow.importing import class_at, find_class, import_modules, is_importable, put_first
+
+REQUIREMENTS = "requirements.txt"  # beside the YAML file of an Executor: what its modules import
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class ExecutorDescription:
 
     target: the class, ``package.module:Class``, or a bare name to be found once `py_modules` are imported. known: the
     class of that bare name in the describing process, for when `py_modules` do not have it. arguments: of ``__init__``.
-    py_modules: dotted names and absolute paths. source: the YAML file it came from.
+    py_modules: dotted names and absolute paths. source: the YAML file it came from. origin: what named this in a
+    registry. packages: a folder of what it requires, which nobody else sees.
     """
 
     target: type[Executor] | str
@@ -60,6 +64,8 @@ class ExecutorDescription:
     py_modules: tuple[str, ...] = ()
     source: Path | None = None
     known: type[Executor] | None = None
+    origin: str = ""
+    packages: Path | None = None
 
     @property
     def class_name(self) -> str:
@@ -115,7 +121,12 @@ class ExecutorDescription:
     def find_class(self) -> type[Executor]:
         """The class, once everything is imported. Raises ConfigError."""
         folder = self.source.parent if self.source else Path.cwd()
-        modules = import_modules(self.py_modules, folder)
+        if self.packages is not None:
+            put_first(self.packages)
+        try:
+            modules = import_modules(self.py_modules, folder)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{self._remedy(error)}") from error.__cause__
         if isinstance(self.target, type):
             return self.target
         if ":" in self.target:
@@ -133,6 +144,15 @@ class ExecutorDescription:
         injected = dict.fromkeys(INJECTED) if accepts_injected(cls) else {}
         self._check_arguments(cls, {**self.arguments, **injected})
         return cls, endpoints_of(cls, self.requests, self.batching)
+
+    def _remedy(self, error: ConfigError) -> str:
+        """What to do where a module is missing that the Executor says it requires."""
+        wanted = self.source.with_name(REQUIREMENTS) if self.source else None
+        if not isinstance(error.__cause__, ModuleNotFoundError) or wanted is None or not wanted.is_file():
+            return ""
+        if self.packages is not None:
+            return f"; {wanted} does not ask for it"
+        return f"; install what {wanted} asks for, or let zflow do that: --install-requirements"
 
     def _build_in_two_steps(self, cls: type[Executor], injected: Mapping[str, Any]) -> Executor:
         self._check_arguments(cls, self.arguments)
@@ -155,7 +175,8 @@ class ExecutorDescription:
             raise ConfigError(f"{self}: {cls.__name__} cannot be made: {error}; see `with` or uses_with") from error
 
     def __str__(self) -> str:
-        return f"{self.source} ({self.class_name})" if self.source else self.class_name
+        source = self.origin or self.source
+        return f"{source} ({self.class_name})" if source else self.class_name
 
 
 def describe(
@@ -172,16 +193,20 @@ def describe(
     """What `uses` and the overrides ask for, checked.
 
     uses: an Executor class, its name, ``module:Class`` or ``module.Class``, the path of a YAML file, YAML as text, the
-    same as a dict, or None for the Executor that passes documents through. The `uses_...` win over a definition's own
+    same as a dict, the ``hub://`` name of one in a registry, which is fetched unless it is here, or None for the
+    Executor that passes documents through. The `uses_...` win over a definition's own
     values, key by key. py_modules: imported besides the definition's own. folder: what relative paths are relative to
     (default: the working directory). context: values for ``${{ CONTEXT.x }}``. Raises ConfigError.
     """
     base = Folder(Path(folder)) if folder is not None else Folder.current()
     found = checked_uses(uses, base, Place("uses"), context)
-    source = None
+    source, origin = None, ""
+    if is_reference(found):
+        origin = str(found)
+        found = _fetched(origin)
     if is_container(found):
-        told = f"uses: {found:.200} is an image, and this version starts no containers itself"
-        raise ConfigError(f"{told}; export it: `zflow export docker-compose`, `zflow export kubernetes`")
+        told = f"uses: {found:.200} is an image, which no class can be taken from"
+        raise ConfigError(f"{told}; let it be started by a Flow, a Deployment or `zflow executor`, or export it")
     if isinstance(found, str) and os.path.isabs(found):
         source = Path(found)
         found = read_definition(source, context)
@@ -203,8 +228,17 @@ def describe(
         ),
         py_modules=_without_main(modules, known),
         source=source,
-        known=known if isinstance(target, str) else None,
+        known=known if isinstance(target, str) and not origin else None,  # a package has its class itself
+        origin=origin,
     )
+
+
+def _fetched(uses: str) -> str:
+    """The YAML file of what a registry has."""
+    from zflow.hub.contents import CONFIG  # stands above this module, and few need it
+    from zflow.hub.fetching import fetch
+
+    return str(fetch(parse_reference(uses)).folder / CONFIG)
 
 
 def read_definition(path: Path, context: Mapping[str, Any] | None = None) -> Definition:

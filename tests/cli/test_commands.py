@@ -40,18 +40,6 @@ def address() -> Iterator[str]:
         yield f"localhost:{flow.port}"
 
 
-COMMANDS = [(), ("executor",), ("deployment",), ("flow",), ("gateway",), ("ping",), ("client",), ("client", "call")]
-COMMANDS += [("client", "describe"), ("keygen",), ("keys", "allow"), ("keys", "revoke"), ("keys", "list")]
-COMMANDS += [("scale",), ("rolling-update",), ("client", "stream"), ("status",), ("top",), ("plot",), ("check",)]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
-    result = run(*command, "--help")
-    assert result.exit_code == 0
-    assert "Example: zflow" in result.output or command in ((), ("client",))
-
-
 def test_executor_takes_every_option_meant_for_the_command_line() -> None:
     help_text = run("executor", "--help").output
     for option in options_of(ExecutorSpec):

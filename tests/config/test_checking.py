@@ -184,3 +184,17 @@ def test_yaml_faults_of_several_values(folder: Path) -> None:
 def test_the_keys_of_a_definition_do_not_hide_each_other(tmp_path: Path) -> None:
     (tmp_path / "x.yml").write_text("jtype: a.b\nwith: {1: 2, metas: 3}\nrequests: {x: y, /z: 3}\nwihth: 1\n")
     assert [fault.line for fault in definition_faults(tmp_path / "x.yml")] == [1, 2, 2, 3, 3, 4]
+
+
+def test_an_image_has_no_class_that_could_be_looked_for_here(folder: Path) -> None:
+    found = checked(folder, "jtype: Flow\nexecutors: [{name: boxed, uses: 'docker://me/boxed:1'}]\n")
+    assert (found.faults, found.classes) == ((), ())
+    text = "jtype: Flow\nexecutors: [{uses: 'docker://x', docker_kwargs: {netwrok: none}}]\n"
+    told = [str(fault) for fault in checked(folder, text).faults]
+    assert told[0].startswith("flow.yml:2 executors[0].docker_kwargs: unknown name")
+
+
+def test_a_deployment_of_an_image_is_called_by_its_name(folder: Path) -> None:
+    found = checked(folder, "jtype: Deployment\nwith: {uses: 'docker://me/my-boxed:1'}\n")
+    assert found.flow is not None
+    assert [executor.name for executor in found.flow.executors] == ["my_boxed"]

@@ -20,8 +20,12 @@ def test_hub_names_are_in_the_registry_that_is_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("ZFLOW_HUB", raising=False)
     assert image_of("jinaai+docker://jina-ai/DummyHubExecutor:latest") == "jina-ai/dummyhubexecutor:latest"
     monkeypatch.setenv("ZFLOW_HUB", "registry.example.org")
-    assert image_of("hub+docker://me/Encoder") == "registry.example.org/me/encoder"
+    assert image_of("hub+docker://me/Encoder") == "registry.example.org/me/encoder:latest"
     assert image_of("hub+docker://other.example.org/me/encoder:1") == "other.example.org/me/encoder:1"
+    assert image_of("jinahub+docker://Encoder/v1") == "registry.example.org/encoder:v1"
+    monkeypatch.setenv("ZFLOW_HUB", "http://lan:5000/team")
+    digest = "sha256:" + "0" * 64
+    assert image_of(f"hub+docker://encoder:1@{digest}") == f"lan:5000/team/encoder@{digest}"
 
 
 def test_an_executor_without_a_name_takes_its_images() -> None:

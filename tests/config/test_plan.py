@@ -330,6 +330,23 @@ def test_the_processes_of_one_executor_whatever_the_others_are_like(tmp_path: Pa
         plan_flow(spec)
 
 
+def test_an_image_is_served_by_containers_that_processes_attend_to() -> None:
+    spec = flow(reload=True).add(name="a", uses="docker://me/a:1", replicas=2, env={"PYTHONPATH": "x"})
+    first, second = plan_flow(spec).workers
+    assert first.container == second.container and first.container is not None
+    assert (first.container.image, first.start_method, first.reload) == ("me/a:1", "warm", False)
+    around = flow().add(name="b", uses=Executor, uses_before="docker://me/b:1", shards=2, polling="ALL")
+    assert [worker.container is not None for worker in plan_flow(around).workers] == [False, False, True]
+
+
+def test_an_image_that_stands_alone_is_a_deployment_and_called_by_its_own_name() -> None:
+    planned = plan_deployment(DeploymentSpec.from_options(uses="docker://me/my-encoder:1", port_in=5))
+    assert planned.workers[0].name == "my_encoder/rep-0"
+    assert planned.gateway is not None and planned.gateway.bind == "tcp://127.0.0.1:5"
+    with pytest.raises(ConfigError, match="make it a Deployment"):
+        plan_standalone(ExecutorSpec.from_options(uses="docker://me/my-encoder:1"))
+
+
 def test_a_deployment_may_keep_the_name_that_its_class_had() -> None:
     plan = plan_deployment(DeploymentSpec.from_options(uses=Given), "Before")
     assert [worker.name for worker in plan.workers] == ["Before/rep-0"]

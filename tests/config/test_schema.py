@@ -119,6 +119,14 @@ VALUES: list[Any] = [
         {"jtype": "E", "requests": {"/a": "b"}},
         {"jtype": "E", "requests": {"a": 1}},
     ),
+    *(
+        {"network": "bridge"},
+        {"netwrok": "bridge"},
+        {"read_only": "yes"},
+        {"cap_add": ["NET_ADMIN"]},
+        {"tmpfs": {"/a": ""}},
+    ),
+    *("./data:/data:ro", "data:in", "device=0,1", "all", [0, 1]),
     *({"tags__kind": {"$eq": "cry"}}, {"$and": [{"text": {"$eq": "a"}}]}),
 ]
 # what only code can tell: a number as text among cores, kinds of hosts, keys, conditions and names of classes

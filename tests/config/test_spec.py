@@ -167,7 +167,7 @@ def test_a_file_is_fixed_when_it_is_given(tmp_path: Path, monkeypatch: pytest.Mo
         ({"replicas": "two"}, 'replicas: expected a whole number, got "two"'),
         ({"replica": 2}, "replica: unknown option \"replica\": did you mean 'replicas'?"),
         ({"uses": 3}, "uses: expected an Executor class"),
-        ({"uses": "hub://x"}, "hub:// is not in this version yet"),
+        ({"uses": "hub://X Y"}, "'x y' is no name in a registry"),
         ({"uses_with": {"metas": 1}}, "uses_with: metas: metas is no argument"),
         ({"uses_metas": {"nam": 1}}, "uses_metas: nam: unknown key"),
         ({"uses_requests": {"x": "y"}}, "uses_requests: 'x' is no endpoint"),

@@ -60,6 +60,39 @@ def test_json_lines_of_all_processes_with_the_ids_of_requests(run_script) -> Non
     assert failed["level"] == "ERROR" and failed["requests"] and "ValueError: on purpose" in failed["exception"]
 
 
+STEPS = """
+    from zflow import Client, Document, Executor, Flow, requests
+
+
+    class Teller(Executor):
+        @requests
+        def tell(self, docs, **kwargs):
+            self.logger.info("told")
+
+
+    inner = Flow(quiet=True).add(uses=Teller, name="inner", shards=2, polling="ALL").start()
+    flow = Flow(log_config="json").add(uses=Teller, name="first", replicas=2)
+    flow = flow.add(name="second", host="localhost", port_in=inner.port, external=True)
+    with flow, Client(port=flow.port) as client:
+        for asked in (flow, client):
+            [response] = asked.post("/", Document(), return_responses=True)
+            print(response.request_id)
+    inner.close()
+"""
+
+
+def test_the_id_that_the_caller_knows_is_on_the_lines_of_every_step(run_script) -> None:
+    done = run_script(STEPS.replace("quiet=True", "log_config='json'"))
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    for request_id in done.stdout.split():
+        tellers = [line["name"] for line in lines if line.get("requests") == [request_id]]
+        assert sorted(name.replace("rep-1", "rep-0") for name in tellers) == [
+            "first/rep-0",
+            "inner/shard-0/rep-0",
+            "inner/shard-1/rep-0",
+        ]
+
+
 def test_one_file_has_the_lines_of_all_processes(run_script, tmp_path: Path) -> None:
     (tmp_path / "logs.yml").write_text("file: logs/all.log\nlevel: WARNING\n")
     done = run_script(SCRIPT.format(options="log_config='logs.yml'"))

@@ -210,6 +210,22 @@ def test_streams_of_several_threads_do_not_mix(flow):
     assert got == {mark: [f"{number}{mark}" for number in range(200)] for mark in "abcd"}
 
 
+def test_many_streams_at_once_may_have_all_the_pieces_on_their_way_that_their_callers_take(flow):
+    """Of 40 callers 64 each, and of one 4,000, which nothing on the way takes for those of one who does not read."""
+    taken: list[int] = []
+
+    def read(prefetch: int) -> None:
+        with Client(port=flow.port) as client:
+            taken.append(sum(1 for _ in client.stream("/async", parameters={"n": 500}, prefetch=prefetch)))
+
+    threads = [threading.Thread(target=read, args=(64 if number else 4000,)) for number in range(41)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken == [500] * 41
+
+
 def test_async_methods_run_at_once(flow):
     flow.post("/count", parameters={"n": 0})  # sets the counter back
     assert len(flow.post("/meet", DocumentArray.empty(8), request_size=1, timeout=10)) == 8

@@ -116,6 +116,7 @@ def test_what_is_on_loopback_is_not_there_in_a_container():
     [
         ({"reload": True}, "encoder: reload is for development"),
         ({"restart": True}, "encoder: restart is for development"),
+        ({"docker_kwargs": {"memory": "1g"}}, "encoder: docker_kwargs is for containers that zflow starts itself"),
         ({"env": {"CUDA_VISIBLE_DEVICES": "RR"}}, "devices are given to containers by their engine"),
     ],
 )

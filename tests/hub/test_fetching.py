@@ -20,7 +20,7 @@ from zflow.errors import ConfigError, HubError, Unavailable
 from zflow.hub.archive import Limits
 from zflow.hub.cache import Cache
 from zflow.hub.contents import contents_of
-from zflow.hub.fetching import Package, fetch, look_up
+from zflow.hub.fetching import Package, copy_out, fetch, look_up
 from zflow.hub.manifest import about, blob, dump_about, dump_manifest
 from zflow.hub.pushing import push
 from zflow.hub.registry import Registry
@@ -62,6 +62,19 @@ def test_a_tag_is_asked_for_each_time_and_old_digests_stay(server: RegistryServe
     new = pushed(server, folder, "moves")
     assert (fetch(new._replace(digest="")).folder / "executor.py").read_text() == "# new\n"
     assert (fetch(old).folder / "executor.py").read_text() != "# new\n"
+
+
+def test_it_is_copied_out_whole_to_where_nothing_is(server: RegistryServer, folder: Path, tmp_path: Path) -> None:
+    package = fetch(pushed(server, folder, "copied"))
+    (package.folder / "__pycache__").mkdir()
+    copy_out(package, tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted(path.name for path in folder.iterdir())
+    here = set(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="mine is there already; nothing was written"):
+        copy_out(package, tmp_path / "mine")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        copy_out(package, tmp_path / "mine" / "config.yml" / "folder")
+    assert set(tmp_path.iterdir()) == here
 
 
 # -- unknown names -----------------------------------------------------------------------------------------------------

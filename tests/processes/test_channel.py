@@ -206,3 +206,14 @@ def test_what_was_only_looked_at_is_still_there() -> None:
     finally:
         here.close()
         there.close()
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 64, b"\0\0\0\1\xc1", b"\0\0\0\1\x05", (1 << 10).to_bytes(4, "big")])
+def test_who_sends_too_much_or_no_message_is_as_good_as_gone(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours, most=512)
+    theirs.sendall(data)
+    with pytest.raises(EOFError):
+        channel.receive()
+    channel.close()
+    theirs.close()

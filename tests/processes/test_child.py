@@ -70,6 +70,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
     assert words == {
         "executor": b"",
         "may_join": False,
+        "is_shared": False,
         "own_env": {},
         "cores": [],
         "oom_score_adj": 500,
@@ -131,6 +132,15 @@ def test_it_may_say_that_it_must_be_born_elsewhere(plan_of: Callable[..., Plan],
     child.shall_come_again({"again": where, "because": ""})
     assert child.comes_again and child.preloads == where
     assert not child.first_words("ipc:///a", {}, Log("Flow"))["may_join"]
+
+
+def test_who_attends_to_a_container_does_not_become_what_is_in_it(plan_of: Callable[..., Plan]) -> None:
+    child = Child(plan_of("docker://me/x:1", env={"PATH": "/x", "PYTHONPATH": "/y"}, cpus=1).workers[0])
+    words = child.first_words("ipc:///a", {}, Log("Flow"))
+    assert words["env"] == child.env == {}
+    assert words["own_env"]["OMP_NUM_THREADS"] == "1"  # for the container, with the cores
+    assert len(words["cores"]) == 1
+    assert (child.preload, child.preloads, child.plan.start_method) == ([], "alone", "warm")
 
 
 def test_what_it_alone_has_is_told_apart(plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:

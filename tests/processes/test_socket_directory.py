@@ -14,6 +14,7 @@ from zflow.errors import ConfigError
 from zflow.processes import socket_directory
 from zflow.processes.socket_directory import (
     SocketDirectory,
+    box_of,
     control_paths,
     remove,
     remove_if_left,
@@ -49,7 +50,22 @@ def test_addresses_are_distinct_short_and_inside(parent: Path) -> None:
         path = address.removeprefix("ipc://")
         assert os.path.dirname(path) == directory.path
         assert len(os.fsencode(path)) <= 107
+        assert len(os.fsencode(f"{box_of(address)}/s")) <= 107
     directory.close()
+
+
+def test_a_box_goes_with_its_process_or_with_the_directory_whatever_is_in_it(parent: Path) -> None:
+    directory = SocketDirectory(str(parent))
+    addresses = [directory.address("boxed/rep-0", number) for number in range(2)]
+    for address in addresses:
+        inside = Path(box_of(address), "made", "by", "a container")
+        inside.parent.mkdir(parents=True)
+        inside.symlink_to("/etc/passwd")
+    directory.forget(addresses[0])
+    assert [entry.name for entry in Path(directory.path).iterdir()] == ["boxed-rep-0-1.box"]
+    directory.close()
+    assert list(parent.iterdir()) == []
+    assert Path("/etc/passwd").exists()
 
 
 def test_a_place_with_a_long_path_is_left_for_a_shorter_one(parent: Path) -> None:

@@ -23,7 +23,7 @@ from zflow.wire.header import Kind, Message, decode, encode
 from zflow.wire.payload import decode_map, encode_map
 
 BEGIN = 1000.0  # no role may rely on a clock that begins with 0
-IDS = ("conn", "nonce", "boot")
+IDS = ("conn", "nonce", "boot", "request")
 CONVERSATIONS = reading.conversations()
 EVENTS = {"arrives", "opens", "breaks", "unreadable", "drains", "passes"}
 

@@ -14,7 +14,11 @@ from zflow.cli.groups import Commands
 from zflow.cli.words import AnyCommand, mapping, ways
 
 
-@click.group(cls=Commands, short_help="Post Documents to a peer, or ask what it offers.")
+@click.group(
+    cls=Commands,
+    short_help="Post Documents to a peer, or ask what it offers.",
+    epilog="Example: zflow client call localhost:12345 /search --text 'a question'",
+)
 def client() -> None:
     """Talk to a peer from the command line."""
 

@@ -22,6 +22,7 @@ from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
+from zflow.cli.hub import hub
 from zflow.cli.looking import status, top
 from zflow.cli.new import new
 from zflow.cli.plot import plot
@@ -75,12 +76,14 @@ def main() -> None:
     metavar="N",
     help="of --shards: serve this one, in one process, and leave the head to others",
 )
-def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: Any) -> None:
+@click.option("--attended", metavar="SOCKET", hidden=True)
+def executor(keys: str | None, insecure: bool, shard_id: int | None, attended: str | None, **words: Any) -> None:
     """Serve one Executor in the foreground; Flows and Clients tap it at its port.
 
-    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart it is served by processes of its own
-    behind a head.
+    With --replicas, --shards, --uses-before, --uses-after, --reload or --restart, and where --uses is docker://IMAGE,
+    it is served by processes of its own behind a head.
     """
+    from zflow.config.definition import is_container
     from zflow.config.deployment import DeploymentSpec
     from zflow.config.options import Surface
     from zflow.config.places import Place
@@ -88,7 +91,11 @@ def executor(keys: str | None, insecure: bool, shard_id: int | None, **words: An
 
     place, options = Place("command line"), given(ExecutorSpec, words)
     spec = ExecutorSpec.from_options(place, Surface.CLI, **options)
-    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart):
+    if attended is not None:  # in a container that a Flow has started
+        from zflow.processes.attended import serve_attended
+
+        sys.exit(serve_attended(attended, spec.uses))
+    if shard_id is None and (not spec.is_one_process or spec.reload or spec.restart or is_container(spec.uses)):
         front = {"insecure": insecure or None, "keys": keys}
         return _serve(DeploymentSpec.from_options(place, Surface.CLI, **options, **front))
 
@@ -190,12 +197,12 @@ def gateway(uses: str, **words: Any) -> None:
     cls=Described,
     described_by=of_a_front,
     short_help="Serve only the head of a Deployment.",
-    epilog="Example: zflow head --uses deployment.yml --port 12345, with peers in deployment.yml",
+    epilog="Example: zflow head --uses deployment.yml --port 12345",
 )
 @click.option("--uses", required=True, metavar="FILE|YAML", help="a Deployment that has a name, and peers")
 @click.option("--host", metavar="HOST", help="address to bind  [default: 127.0.0.1]")
 def head(uses: str, **words: Any) -> None:
-    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its peers say."""
+    """Serve only the head of a Deployment, in the foreground; its processes must run already, where its `peers` say."""
     from zflow.config.deployment import OF_LOGS, OF_THE_FRONT, load_deployment
     from zflow.config.options import Surface
     from zflow.config.places import Place
@@ -294,11 +301,14 @@ def _give_order(address: str, order: str, what: str, **arguments: Any) -> None:
 
 @main.command(
     short_help="Make a key pair, and print the public key.",
-    epilog="Example: zflow keygen, then, on the other side: zflow keys allow NAME KEY",
+    epilog="Example: zflow keygen --keys robot-keys",
 )
 @_folder
 def keygen(folder: str) -> None:
-    """Make a folder with a key pair and an empty list of whom to let in; print the public key, and nothing else."""
+    """Make a folder with a key pair and an empty list of whom to let in; print the public key, and nothing else.
+
+    The other side lets in who has the key by `zflow keys allow NAME KEY`.
+    """
     from zflow.config import keys
     from zflow.drivers.sockets import new_identity
 
@@ -307,12 +317,16 @@ def keygen(folder: str) -> None:
     click.echo(made.public)
 
 
-@main.group(cls=Commands, short_help="Let callers in, keep them out, list them.")
+@main.group(
+    cls=Commands,
+    short_help="Let callers in, keep them out, list them.",
+    epilog="Example: zflow keys list --keys robot-keys",
+)
 def keys() -> None:
     """The list of those who may call: read by whoever serves with the same folder, as soon as it changes."""
 
 
-@keys.command(epilog="Example: zflow keys allow robot '...' /search '/status*'")
+@keys.command(epilog="Example: zflow keys allow robot 'fh4Z:Zp.tA)oKy.c%aKae#wjMTU%DUImL(>w#wVN' /search '/status*'")
 @click.argument("name")
 @click.argument("key")
 @click.argument("endpoints", nargs=-1, metavar="[ENDPOINT|PATTERN]...")
@@ -369,5 +383,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (bundle, check, client, status, top, plot, export, new, completion):
+for _command in (bundle, check, client, status, top, plot, export, new, hub, completion):
     main.add_command(_command)

@@ -10,11 +10,14 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command(
     short_help="Print what makes your shell complete zflow's words.",
-    epilog='Example: zflow completion bash; to have it always: eval "$(zflow completion bash)" in ~/.bashrc',
+    epilog='Example: eval "$(zflow completion bash)"',
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that makes SHELL complete zflow's commands and options; source it where the shell begins."""
+    """Print the script that makes SHELL complete zflow's commands and options.
+
+    To have it always, write the line of the example into ~/.bashrc, or into what your shell reads when it begins.
+    """
     kind = get_completion_class(shell)
     assert kind is not None
     root = click.get_current_context().find_root().command

@@ -36,7 +36,9 @@ def _with(*options: Callable[[AnyCommand], AnyCommand]) -> Callable[[AnyCommand]
     return decorate
 
 
-@click.command("docker-compose", epilog="Example: zflow export docker-compose flow.yml docker-compose.yml")
+@click.command(
+    "docker-compose", epilog="Example: zflow export docker-compose flow.yml docker-compose.yml --image me/search:1"
+)
 @_with(*_PATHS)
 @click.argument("output", metavar="OUTPUT", type=click.Path())
 @_with(*_IMAGES)

@@ -24,6 +24,11 @@ class Commands(click.Group):
     def __init__(self, *arguments: Any, headings: Mapping[str, Sequence[str]] | None = None, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._headings = headings or {}
+        self.epilog = _unwrapped(self.epilog)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.epilog = _unwrapped(cmd.epilog)
+        super().add_command(cmd, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
@@ -51,3 +56,8 @@ class Commands(click.Group):
         placed = {name for _, listed in parts for name in listed}
         parts.append(("More commands" if placed else "Commands", [name for name in names if name not in placed]))
         return [(heading, listed) for heading, listed in parts if listed]
+
+
+def _unwrapped(epilog: str | None) -> str | None:
+    """An example in one line, however narrow the terminal: it is there to be copied. (\\b says so to click.)"""
+    return f"\b\n{epilog}" if epilog and not epilog.startswith("\b") else epilog

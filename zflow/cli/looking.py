@@ -72,8 +72,8 @@ def top(address: str, interval: float, count: int | None, timeout: int, **keys: 
             began = time.monotonic()
             try:
                 now = Look(probing.ping(where, timeout / 1000, way), time.monotonic())
-                _draw(overview(now, before), is_first=not looks)
-                before = now
+                told, before = overview(now, before), now
+                _draw(told, is_first=not looks)
             except Unavailable as error:
                 _draw(f"{error}", is_first=not looks)
             looks += 1

@@ -30,7 +30,7 @@ def executor(name: str, folder: str | None, dockerfile: bool) -> None:
 
     Files that are there already stay as they are: then nothing is written.
     """
-    _write("executor", name, folder, dockerfile)
+    write("executor", name, folder, dockerfile)
 
 
 @new.command(short_help="Begin a Flow with one Executor.", epilog="Example: zflow new flow Search")
@@ -42,10 +42,11 @@ def flow(name: str, folder: str | None, dockerfile: bool) -> None:
 
     Files that are there already stay as they are: then nothing is written.
     """
-    _write("flow", name, folder, dockerfile)
+    write("flow", name, folder, dockerfile)
 
 
-def _write(kind: str, name: str, folder: str | None, dockerfile: bool) -> None:
+def write(kind: str, name: str, folder: str | None, dockerfile: bool) -> None:
+    """Write the files, and print which ones and what to do next."""
     from zflow.scaffold import new  # each command pays for what it needs: `--help` must be quick
 
     made = new(kind, name, folder, dockerfile=dockerfile)

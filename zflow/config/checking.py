@@ -122,18 +122,20 @@ class _File:
                 self.faults += definition_faults(Path(uses), self.context)
         return len(self.faults) == before
 
-    def find_classes(self, executor: ExecutorSpec, plan: Callable[[], Plan], place: Place) -> None:
-        """List the classes of an Executor, the options of which are right."""
+    def find_classes(self, executor: ExecutorSpec, plan: Callable[[], Plan], place: Place) -> str:
+        """List the classes of an Executor, the options of which are right. Returns what it is called."""
         planned: list[Plan] = []
         if not self.look_at(lambda _: planned.append(plan()), None, place):
-            return
+            return executor.name
         found = {}
         for worker in planned[0].workers:
             part = next(
                 (part for part in yaml_file.USES[1:] if part.replace("_", "-") in worker.name.split("/")), "uses"
             )
-            found[part] = Class(worker.node, part, worker.description, place.down(part))
+            if worker.container is None:  # what is in an image is not here to be looked at
+                found[part] = Class(worker.node, part, worker.description, place.down(part))
         self.classes += found.values()
+        return planned[0].nodes[0].name
 
 
 class _FlowFile(_File):
@@ -226,10 +228,10 @@ class _DeploymentFile(_File):
         if self.faults:
             return None
         spec = deployment.load_deployment(self.path, context=self.context)
-        self.find_classes(spec.executor, lambda: plan_deployment(spec), inside)
+        name = self.find_classes(spec.executor, lambda: plan_deployment(spec), inside)
         if self.faults:
             return None
-        executor = replace(spec.executor, name=self.classes[0].node, needs=(GATEWAY,))
+        executor = replace(spec.executor, name=name, needs=(GATEWAY,))
         return replace(spec.front, port=spec.port, host=spec.host, executors=(executor,))
 
 

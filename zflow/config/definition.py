@@ -1,5 +1,5 @@
 """What `uses` may be, brought into one form: None, a class, a bare class name, ``package.module:Class``, the absolute
-path of a YAML file, an image (``docker://image:tag``), or a definition.
+path of a YAML file, an image (``docker://image:tag``), a package of a registry (``hub://name:tag``), or a definition.
 
 A definition is a dict with jtype, with, metas, requests, dynamic_batching, py_modules and workspace. Its paths become
 absolute here, as soon as the description is read, so that neither a later change of directory nor saving it elsewhere
@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zflow.batching import checked_batching
+from zflow.config.lock_file import pinned
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import parse
-from zflow.errors import nearest
+from zflow.config.references import is_reference, parse_reference
+from zflow.errors import ConfigError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
 from zflow.importing import is_dotted
 
@@ -30,6 +32,7 @@ KEYS = ("jtype", "with", "metas", "requests", "dynamic_batching", "py_modules", 
 _OWN_KEYS = ("metas", "requests", "runtime_args", "dynamic_batching")  # what `with` must not give to __init__
 _SUFFIXES = (".yml", ".yaml", ".jaml", ".json")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCHEMES = ("docker", "hub", "hub+docker", "jinahub", "jinahub+docker", "jinaai", "jinaai+docker")
 _CONTAINER = re.compile(r"((hub|jinahub|jinaai)\+)?docker://(?=.)")
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -49,7 +52,7 @@ class Folder(NamedTuple):
 def checked_uses(uses: Any, folder: Folder, place: Place, context: Mapping[str, Any] | None = None) -> Uses:
     """`uses` in the form that this module's docstring describes. None stands for the Executor that changes nothing.
 
-    Raises ConfigError for anything else, and for what only a later version can do.
+    A name in a registry gets the digest that the lock file in `folder` has for it. Raises ConfigError for other things.
     """
     if uses is None or uses is Executor:
         return None
@@ -72,10 +75,10 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
         return None
     if is_container(text):
         return text
+    if is_reference(text):
+        return _checked_reference(text, folder, place)
     if scheme := _SCHEME.match(text):
-        raise place.fault(
-            f"{shown(text)}: {scheme[1]}:// is not in this version yet; use a class, its name or a YAML file"
-        )
+        raise place.fault(f"{shown(text)}: nothing is called {scheme[1]}://; {nearest(scheme[1], _SCHEMES)}")
     if is_definition(text):
         parsed = parse(uses, name=str(place), context=context)
         return checked_definition(parsed.value, folder, parsed.place)
@@ -88,6 +91,13 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     if is_dotted(text):
         return "{}:{}".format(*text.rsplit(".", 1))
     raise place.fault(f"{shown(text)} is no class name, no 'module:Class', no .yml file and no YAML with a jtype")
+
+
+def _checked_reference(uses: str, folder: Folder, place: Place) -> str:
+    try:
+        return str(pinned(parse_reference(uses), folder.path))
+    except ConfigError as error:
+        raise place.fault(str(error), type(error)) from None
 
 
 def is_container(uses: object) -> bool:

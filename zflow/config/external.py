@@ -1,19 +1,22 @@
 """Where an Executor is, by options that must fit each other: what makes sense only for one that runs already
-(external), and what makes none for it."""
+(external), and what makes none for it; what makes sense only for one in a container."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zflow.config.definition import is_container
 from zflow.config.kinds import split_host
 from zflow.config.places import Place
 
 if TYPE_CHECKING:
     from zflow.config.spec import ExecutorSpec
 
+_OF_A_CONTAINER = ("volumes", "gpus", "entrypoint", "docker_kwargs")
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
     *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method", "reload", "restart"),
+    *_OF_A_CONTAINER,
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 
@@ -44,3 +47,11 @@ def check_addresses(spec: ExecutorSpec, place: Place) -> None:
         raise place.down("port_in").fault("an external Executor is found by host and port_in; give its port")
     if spec.port_in and any(ports):
         raise place.down("port_in").fault("host names a port as well; give the port once")
+
+
+def check_containers(spec: ExecutorSpec, place: Place) -> None:
+    """Raise ConfigError for options of a container where there is none."""
+    if not any(is_container(uses) for uses in (spec.uses, spec.uses_before, spec.uses_after)):
+        for name in _OF_A_CONTAINER:
+            if spec.given.get(name):
+                raise place.down(name).fault("this is for a container; name an image in uses: docker://image:tag")

@@ -9,6 +9,7 @@ import re
 
 from zflow.config import environment
 from zflow.config.places import shown
+from zflow.config.references import home_of, parse_reference
 from zflow.errors import ConfigError
 
 _IMAGE = re.compile(
@@ -18,18 +19,14 @@ _IMAGE = re.compile(
 
 def image_of(uses: str) -> str:
     """The image that ``docker://...`` or ``hub+docker://...`` names; of the latter in the registry of ZFLOW_HUB."""
-    scheme, _, name = uses.partition("://")
-    if scheme == "docker":
-        return checked_image(name)
-    path, at, rest = name.partition("@") if "@" in name else name.rpartition(":")
-    if not path or "/" in rest and not at == "@":
-        path, at, rest = name, "", ""
-    path = path.lower()
-    registry = environment.variable("ZFLOW_HUB")
-    is_complete = "/" in path and re.search(r"[.:]|^localhost$", path.partition("/")[0]) is not None
-    if registry and not is_complete:
-        path = f"{registry.rstrip('/')}/{path}"
-    return checked_image(f"{path}{at}{rest}")
+    if uses.startswith("docker://"):
+        return checked_image(uses.partition("://")[2])
+    reference = parse_reference(uses)
+    version = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+    if not reference.registry and not environment.variable("ZFLOW_HUB"):
+        return checked_image(f"{reference.name}{version}")  # the engine's own registry, or an image that it has
+    home = home_of(reference)
+    return checked_image(f"{home.host}/{home.prefix}{reference.name}{version}")
 
 
 def checked_image(image: object) -> str:

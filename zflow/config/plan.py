@@ -10,14 +10,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from zflow.config import keys as key_files
+from zflow.config.binding import bind_of, check_way, host_of, tcp_address
+from zflow.config.containers import ContainerPlan, container_of
 from zflow.config.cores import Cpus
+from zflow.config.definition import is_container
 from zflow.config.deployment import DeploymentSpec
-from zflow.config.kinds import FOR_EVER, is_loopback, split_host
+from zflow.config.images import image_of, name_of
+from zflow.config.kinds import FOR_EVER
 from zflow.config.log_config import Voice, voice_of
 from zflow.config.peers import group_of_shard, groups_around, missing_peers, refuse_peers
 from zflow.config.polling import polling_table
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.errors import ConfigError
+from zflow.executor import Executor
 from zflow.loading import ExecutorDescription, describe
 from zflow.topology import GATEWAY, Node, Topology
 
@@ -80,7 +85,8 @@ class WorkerPlan(NamedTuple):
     seconds, None for ever. start_method: ``warm`` (forked from the warm parent) or ``spawn`` (a fresh interpreter, also
     where `env` is read at its birth). may_share: it may be forked from where its Executor's `preload` has run. keys:
     the folder of the keys that callers by tcp must have; empty for none. reload: it tells what files it is made of.
-    voice: how it logs.
+    voice: how it logs. container: in which the Executor is; the process only attends to it then, and `description`
+    says nothing.
     """
 
     name: str
@@ -98,6 +104,7 @@ class WorkerPlan(NamedTuple):
     may_share: bool = True
     keys: str = ""
     reload: bool = False
+    container: ContainerPlan | None = None
 
 
 class GatewayPlan(NamedTuple):
@@ -155,7 +162,7 @@ def plan_flow(spec: FlowSpec) -> Plan:
 def plan_workers(spec: FlowSpec, name: str) -> tuple[WorkerPlan, ...]:
     """The processes of the Executor `name` in the plan of a Flow, whatever the others are like. Raises ConfigError."""
     [executor] = [executor for executor in spec.executors if executor.name == name]
-    return tuple(worker._replace(keys=spec.keys) for worker in _workers(executor, _bind(executor, spec)))
+    return tuple(worker._replace(keys=spec.keys) for worker in _workers(executor, bind_of(executor, spec)))
 
 
 def plan_gateway(spec: FlowSpec) -> GatewayPlan:
@@ -191,6 +198,8 @@ def plan_standalone(
     somebody else starts the others. Raises ConfigError, also for options that only make sense in a Flow.
     """
     _check_alone(spec, shard_id)
+    if is_container(spec.uses):
+        raise ConfigError(f"{spec.uses}: a container is no process that can stand alone; make it a Deployment")
     for name in _OF_A_HEAD:
         if name in spec.given:
             raise ConfigError(
@@ -199,7 +208,7 @@ def plan_standalone(
             )
     description = _description(spec)
     name = spec.name or description.class_name
-    bind = _tcp_address(_host(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
+    bind = tcp_address(host_of(spec), spec.port_in or 0, name, is_safe=insecure or bool(keys))
     _checked_keys(keys)
     spec = replace(spec, name=name)
     [link] = _links(spec, shard_id or 0)
@@ -229,9 +238,15 @@ def plan_deployment(deployment: DeploymentSpec, name: str = "") -> Plan:
     """
     refuse_peers(deployment.front, "head")
     spec = deployment.executor
-    spec = replace(spec, name=spec.name or name or _description(spec).class_name)
+    spec = replace(spec, name=spec.name or name or _name_of(spec))
     head = _head(deployment._replace(executor=spec))
     return Plan(tuple(_workers(spec, None)), head, Topology([Node(spec.name, (GATEWAY,))]), (head.node,))
+
+
+def _name_of(spec: ExecutorSpec) -> str:
+    if is_container(spec.uses):
+        return name_of(image_of(str(spec.uses)))
+    return _description(spec).class_name
 
 
 def _head(deployment: DeploymentSpec) -> HeadPlan:
@@ -239,7 +254,7 @@ def _head(deployment: DeploymentSpec) -> HeadPlan:
     is_safe = front.insecure or bool(front.keys)
     return HeadPlan(
         name=f"{spec.name}/head",
-        bind=_tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
+        bind=tcp_address(deployment.host, deployment.port or 0, spec.name, is_safe=is_safe),
         node=_node(spec, _checked_keys(front.keys), front),
         env=spec.env,
         voice=voice_of(spec),
@@ -256,7 +271,7 @@ def _gateway(spec: FlowSpec) -> GatewayPlan:
         key_files.load(key_files.default_folder())
     return GatewayPlan(
         name=GATEWAY,
-        bind=_tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
+        bind=tcp_address(spec.host, spec.port or 0, GATEWAY, is_safe=spec.insecure or bool(spec.keys)),
         topology=spec.topology(),
         nodes=tuple(_node(executor, own_key, spec) for executor in spec.executors),
         env=spec.env,
@@ -288,6 +303,7 @@ def _worker(
     replica: int = 0,
     shard: int = 0,
 ) -> WorkerPlan:
+    container = container_of(spec)
     return WorkerPlan(
         name=link,
         node=spec.name,
@@ -305,11 +321,12 @@ def _worker(
         voice=voice_of(spec),
         idempotent=spec.idempotent,
         timeout_ready=_seconds(spec.timeout_ready),
-        start_method=_start_method(spec.start_method, spec.env),
+        start_method=_start_method(spec.start_method, {} if container else spec.env),
         max_concurrency=spec.max_concurrency,
         cpus=spec.cpus,
         may_share=spec.start_method == "warm",
-        reload=spec.reload,
+        reload=spec.reload and container is None,
+        container=container,
     )
 
 
@@ -332,7 +349,7 @@ def _ways(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> Iterator[Replica
     if isinstance(server_keys, str):
         server_keys = (server_keys,) * len(spec.addresses)
     for replica, (address, server_key) in enumerate(zip(spec.addresses, server_keys)):
-        _check_way(spec.name, address, server_key, front.insecure)
+        check_way(spec.name, address, server_key, front.insecure)
         yield ReplicaPlan(f"{spec.name}/rep-{replica}", f"tcp://{address}", server_key=server_key)
     for shard in range(0 if spec.external else spec.shards):
         if group_of_shard(spec, shard) in front.peers:
@@ -345,7 +362,7 @@ def _ways(spec: ExecutorSpec, own_key: str, front: FlowSpec) -> Iterator[Replica
 def _elsewhere(group: str, own_key: str, front: FlowSpec, shard: int = 0) -> Iterator[ReplicaPlan]:
     """The ways to processes that somebody else has started for us. They have the same keys as we."""
     for replica, address in enumerate(front.peers.get(group, ())):
-        _check_way(group, address, own_key, front.insecure)
+        check_way(group, address, own_key, front.insecure)
         yield ReplicaPlan(f"{group}/rep-{replica}", f"tcp://{address}", shard, own_key)
 
 
@@ -370,6 +387,8 @@ def _link_after(spec: ExecutorSpec) -> str:
 
 
 def _description(spec: ExecutorSpec) -> ExecutorDescription:
+    if is_container(spec.uses):
+        return ExecutorDescription(Executor)
     try:
         described = describe(
             spec.uses,
@@ -384,10 +403,6 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
         raise type(error)(f"{spec.name}: {error}" if spec.name else str(error)) from error
 
 
-def _host(spec: ExecutorSpec) -> str:
-    return spec.host if isinstance(spec.host, str) else spec.host[0]
-
-
 def _checked_keys(folder: str) -> str:
     """Our own public key, where there is a folder of keys. Raises ConfigError where they cannot be used."""
     if not folder:
@@ -396,46 +411,6 @@ def _checked_keys(folder: str) -> str:
     for fault in key_files.read_allowed(folder).faults:
         raise ConfigError(fault)
     return own
-
-
-def _check_way(name: str, address: str, server_key: str, insecure: bool) -> None:
-    host = split_host(address)[0]
-    if not (server_key or insecure or is_loopback(host)):
-        raise ConfigError(
-            f"{name}: {address} is not on this host, and without keys anybody on the way could read, and be it; give "
-            "server_key (what its public.key holds, see `zflow keygen`), or say insecure=True (--insecure)"
-        )
-
-
-def _bind(spec: ExecutorSpec, flow: FlowSpec) -> str | None:
-    """Where its processes bind: a private ipc path unless a port was asked for."""
-    host = _host(spec)
-    if spec.port_in is not None:
-        if flow.keys and (spec.reload or spec.restart):
-            raise ConfigError(
-                f"{spec.name}: reload and restart cannot renew an Executor that has keys and a port of its own; leave "
-                "port_in out, or let it stand alone (zflow executor --reload)"
-            )
-        return _tcp_address(host, spec.port_in, spec.name, is_safe=flow.insecure or bool(flow.keys))
-    if not is_loopback(host):
-        raise ConfigError(
-            f"{spec.name}: host {host!r} without port_in says nothing; give the port that it shall bind, or port_in "
-            "and external=True for an Executor that runs there already"
-        )
-    return None
-
-
-def _tcp_address(host: str, port: int, name: str, *, is_safe: bool) -> str:
-    """Raises ConfigError for an address that others can reach, unless that was said to be wanted."""
-    if not is_safe and not is_loopback(host):
-        found = "" if name == GATEWAY else "; an Executor that runs there already needs external=True"
-        raise ConfigError(
-            f"{name}: binding {host} would let everybody who can reach this host call it; bind a loopback address "
-            f"(127.0.0.1), give keys (`zflow keygen`, then keys=FOLDER, --keys or ZFLOW_KEYS), or say insecure=True "
-            f"(--insecure){found}"
-        )
-    host = "127.0.0.1" if host == "localhost" else host
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -6,17 +6,26 @@ saved; the other fields hold what follows from it (names, needs, what an Executo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zflow.batching import checked_batching
-from zflow.config import keys as key_files
-from zflow.config import shapes
+from zflow.config.container_options import DOCKER_KWARGS, ENTRYPOINT, GPUS, VOLUMES
 from zflow.config.cores import CPUS, Cpus
-from zflow.config.definition import Definition, Folder, checked_arguments, checked_modules, checked_uses
-from zflow.config.external import check_addresses
+from zflow.config.definition import Definition
+from zflow.config.executor_kinds import (
+    ARGUMENTS,
+    BATCHING,
+    FOLDER,
+    KEYS,
+    METAS,
+    MODULES,
+    REQUESTS,
+    SERVER_KEY,
+    USES,
+    WHEN,
+)
+from zflow.config.external import check_addresses, check_containers
 from zflow.config.kinds import (
     FLAG,
     FOR_EVER,
@@ -29,10 +38,7 @@ from zflow.config.kinds import (
     PORT,
     TEXT,
     VARIABLES,
-    Kind,
-    mapping,
     one_of,
-    read_mapping,
     split_host,
     whole,
 )
@@ -41,10 +47,9 @@ from zflow.config.options import IN_FLOWS, Option, Surface, collect, option, opt
 from zflow.config.places import Place
 from zflow.config.polling import POLLING, Polling
 from zflow.errors import ConfigError, TopologyError, nearest
-from zflow.executor import Executor, checked_metas, checked_requests
+from zflow.executor import Executor
 from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology, faults_of
 from zflow.wire.conditions import encode_condition
-from zflow.wire.payload import decode_map
 
 __all__ = ["ExecutorSpec", "FlowSpec", "Option", "Surface", "options_of"]
 
@@ -52,35 +57,7 @@ MAX_SHARDS = 256
 _HERE = Place()  # an option's own name says enough where Python gave it
 _WARM = one_of("warm", "spawn")
 _PERIOD = whole(1, (1 << 31) - 1, metavar="MS")
-_USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
-_ARGUMENTS = Kind(
-    "KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True, shape=shapes.ARGUMENTS
-)
-_METAS = Kind("KEY=VALUE", lambda value: checked_metas(value, _HERE), read_mapping, many=True, shape=shapes.METAS)
-_REQUESTS = Kind(
-    "/ENDPOINT=METHOD", lambda value: checked_requests(value, _HERE), read_mapping, many=True, shape=shapes.REQUESTS
-)
-_BATCHING = Kind(
-    "/ENDPOINT|METHOD=JSON",
-    lambda value: checked_batching(value, _HERE),
-    read_mapping,
-    many=True,
-    shape=shapes.BATCHING,
-)
-_MODULES = Kind(
-    "FILE|MODULE",
-    lambda value: checked_modules(value, Folder.current(), _HERE),
-    str,
-    many=True,
-    shape=shapes.MODULES,
-)
-_WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping, shape={"type": "object"})
 _LATE = one_of(FAIL, SKIP)
-_SERVER_KEY = Kind(
-    "KEY", lambda value: _checked_server_keys(value), str, shape=shapes.one_or_many({"type": "string"}, 0)
-)
-_FOLDER = Kind("FOLDER", lambda value: _checked_folder(value), str, shape=shapes.TEXT)
-_KEYS = Kind("FOLDER", lambda value: _whole_path(_FOLDER.check(value)), str, shape=shapes.TEXT)
 
 
 @dataclass(frozen=True)
@@ -91,21 +68,21 @@ class ExecutorSpec:
         NAME, "", "name in the Flow: letters, digits and underscores (default: executor and its position)"
     )
     uses: type[Executor] | str | Definition | None = option(
-        _USES, None, "class, class name, module:Class, YAML file or definition (default: documents pass through)"
+        USES,
+        None,
+        "class, class name, module:Class, YAML file, definition or docker://IMAGE (default: documents pass through)",
     )
-    uses_with: dict[str, Any] = option(_ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
-    uses_metas: dict[str, Any] = option(
-        _METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML"
-    )
-    uses_requests: dict[str, str] = option(_REQUESTS, {}, "endpoint -> method; win over `requests` in YAML")
+    uses_with: dict[str, Any] = option(ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
+    uses_metas: dict[str, Any] = option(METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML")
+    uses_requests: dict[str, str] = option(REQUESTS, {}, "endpoint -> method; win over `requests` in YAML")
     uses_dynamic_batching: dict[str, dict[str, Any]] = option(
-        _BATCHING,
+        BATCHING,
         {},
         "endpoint or method -> preferred_batch_size, timeout (ms), flush_all: run waiting requests as one; wins over "
         "`dynamic_batching` in YAML and over the decorator",
     )
-    py_modules: tuple[str, ...] = option(_MODULES, (), "files or modules to import before the class is looked up")
-    workspace: str = option(_FOLDER, "", "folder in which each Executor has its own", inherited=True)
+    py_modules: tuple[str, ...] = option(MODULES, (), "files or modules to import before the class is looked up")
+    workspace: str = option(FOLDER, "", "folder in which each Executor has its own", inherited=True)
     needs: tuple[str, ...] = option(
         NEEDS,
         (),
@@ -113,7 +90,7 @@ class ExecutorSpec:
         surfaces=IN_FLOWS,
     )
     when: dict[str, Any] = option(
-        _WHEN,
+        WHEN,
         {},
         "condition, as for DocumentArray.find: only documents that meet it are given to it and go on from it",
         surfaces=IN_FLOWS,
@@ -143,7 +120,7 @@ class ExecutorSpec:
         "port to bind (0: the system chooses; default: no port, only this Flow); of an external one, its own",
     )
     server_key: str | tuple[str, ...] = option(
-        _SERVER_KEY,
+        SERVER_KEY,
         "",
         "of an external Executor: the public key by which it is known, or one for each of its hosts",
         surfaces=IN_FLOWS,
@@ -155,10 +132,10 @@ class ExecutorSpec:
         POLLING, None, "ask ANY one shard or ALL, also by endpoint (default: /search=ALL, others ANY)"
     )
     uses_before: type[Executor] | str | Definition | None = option(
-        _USES, None, "an Executor that each request passes before it goes to the shards"
+        USES, None, "an Executor that each request passes before it goes to the shards"
     )
     uses_after: type[Executor] | str | Definition | None = option(
-        _USES, None, "an Executor that gets what the shards made, as its docs_matrix, and makes the answer of it"
+        USES, None, "an Executor that gets what the shards made, as its docs_matrix, and makes the answer of it"
     )
     allow_partial: bool = option(FLAG, False, "answer without the shards that fail, and name them")
     max_concurrency: int = option(
@@ -221,6 +198,16 @@ class ExecutorSpec:
     restart: bool = option(
         FLAG, False, "renew its processes when the YAML file that it is described in changes", inherited=True
     )
+    volumes: tuple[str, ...] = option(
+        VOLUMES, (), "of a container: folders of this machine that it sees, such as ./data:/data or ./data:/data:ro"
+    )
+    gpus: str = option(GPUS, "", "of a container: the GPUs that it sees: all, how many, or device=0,1")
+    entrypoint: tuple[str, ...] = option(
+        ENTRYPOINT, (), "of a container: the program that it starts instead of its image's own"
+    )
+    docker_kwargs: dict[str, Any] = option(
+        DOCKER_KWARGS, {}, "of a container: options of `docker run`, such as network=bridge or memory=2g"
+    )
     description: str = option(TEXT, "", "what it is for")
     given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -230,6 +217,7 @@ class ExecutorSpec:
         given, values = collect(cls, options, place, surface)
         spec = cls(**values, given=given)
         check_addresses(spec, place)
+        check_containers(spec, place)
         if spec.on_timeout == SKIP and spec.timeout_send in (None, FOR_EVER):
             raise place.down("on_timeout").fault("without timeout_send no call takes too long; give timeout_send in ms")
         return spec
@@ -254,26 +242,6 @@ class ExecutorSpec:
         return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
 
 
-def _checked_condition(value: Any) -> dict[str, Any]:
-    """A condition as it arrives where it is applied: of plain values. Raises ConfigError."""
-    return decode_map(encode_condition(mapping(value)))
-
-
-def _checked_folder(value: Any) -> Any:
-    return TEXT.check(os.fspath(value) if isinstance(value, os.PathLike) else value)
-
-
-def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
-    if isinstance(value, (list, tuple)):
-        return tuple(key_files.checked_key(item) for item in value)
-    return "" if value == "" else key_files.checked_key(value)
-
-
-def _whole_path(folder: str) -> str:
-    """For processes that may run elsewhere."""
-    return os.path.abspath(os.path.expanduser(folder)) if folder else ""
-
-
 @dataclass(frozen=True)
 class FlowSpec:
     """A Flow: its own options, and its Executors with names, needs and inherited options filled in."""
@@ -283,7 +251,7 @@ class FlowSpec:
         PORT, None, "port of the gateway (default, and 0: the system chooses)", aliases=("port_expose",)
     )
     host: str = option(HOST, "127.0.0.1", "address that the gateway binds")
-    workspace: str = option(_FOLDER, "", "folder in which each Executor has its own")
+    workspace: str = option(FOLDER, "", "folder in which each Executor has its own")
     quiet: bool = option(FLAG, False, "log nothing")
     quiet_error: bool = option(FLAG, False, "log exceptions of Executors without traceback")
     log_config: str | dict[str, Any] = option(
@@ -308,7 +276,7 @@ class FlowSpec:
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
     )
     keys: str = option(
-        _KEYS,
+        KEYS,
         "",
         "folder of keys, as `zflow keygen` makes it: only who is on its list may call, and it is who we are to others",
         variable="ZFLOW_KEYS",

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zflow.config.container_options import VOLUMES, checked_volumes, relative_volumes
 from zflow.config.definition import (
     Folder,
     checked_modules,
@@ -174,6 +176,9 @@ def resolve(options: dict[str, Any], folder: Folder, place: Place, context: Mapp
             options[key] = checked_uses(options[key], folder, place.down(key), context)
     if options.get("py_modules") is not None:
         options["py_modules"] = checked_modules(options["py_modules"], folder, place.down("py_modules"))
+    if options.get("volumes") is not None:
+        in_folder = replace(VOLUMES, check=lambda value: checked_volumes(value, folder.path))
+        options["volumes"] = in_folder.checked(options["volumes"], place.down("volumes"))
     resolve_log_config(options, folder, place)
 
 
@@ -211,6 +216,8 @@ def saved(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str
             entry[key] = _saved_uses(entry[key], folder, place.down(key))
     if "py_modules" in entry and folder is not None:
         entry["py_modules"] = modules_relative_to(entry["py_modules"], folder, place.down("py_modules"))
+    if "volumes" in entry and folder is not None:
+        entry["volumes"] = relative_volumes(entry["volumes"], folder)
     return entry
 
 

@@ -21,19 +21,19 @@ from zflow.drivers import sockets
 from zflow.drivers.authenticator import Authenticator
 from zflow.drivers.callers import Callers
 from zflow.drivers.directory import Directory
+from zflow.drivers.news import News
 from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
 from zflow.roles import admission
-from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Steps, group_of
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Steps
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
 
 _LOOK_AGAIN = 0.02  # seconds until the directory is asked again for a peer without an address
 _BURST = 64  # messages read from one socket before the others are looked at
-# Seconds; a poll that returns sooner did not sleep, so that more than one message may wait. What arrived alone is
-# followed by none: the poll will tell.
+# Seconds; a poll that returns sooner did not sleep: more than one message may wait. One alone is followed by none.
 _DENSE = 20e-6
 _FAREWELL_MS = 200
 _MAY_COME = 1024  # ways out that may come while it runs
@@ -68,9 +68,7 @@ class Carrier:
         self.dropped = 0
         self.address = ""
         self._directory = directory
-        self._seen_version = directory.version
-        self._seen_replicas: dict[str, tuple[str, ...]] = {}
-        self._seen_given_up: dict[str, str] = {}
+        self._news = News(directory)
         self._told_of_replicas()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         # Two per way out, and as many again that are still closing. libzmq touches a table of this size: at its most
@@ -132,7 +130,7 @@ class Carrier:
 
     def look_up(self) -> None:
         """Act on what has changed in the directory; it costs one comparison if nothing has."""
-        if self._seen_version != self._directory.version:
+        if self._news.version != self._directory.version:
             self._look_up()
 
     def next_due(self) -> float | None:
@@ -220,13 +218,20 @@ class Carrier:
         if self._front is None:
             return
         self._touched.add(self._front)
+        frames = encode(message)
         try:
-            sockets.send(self._front, route, encode(message), self._front_over_tcp)
+            sockets.send(self._front, route, frames, self._front_over_tcp)
         except zmq.ZMQError as error:
             self.dropped += 1
             if error.errno == zmq.EAGAIN:  # it does not read, and what it leaves unread must not stay here
                 self._callers.cut_off(route[0])
             self.carry(self.role.lost(route, f"cannot send: {error}", clock()))
+        else:
+            if self._front_over_tcp and self._callers.leaves_unread(
+                route[0], frames, is_piece=message.kind is Kind.PARTIAL
+            ):
+                self._callers.cut_off(route[0])
+                self.carry(self.role.lost(route, "it leaves too much unread", clock()))
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
@@ -238,18 +243,16 @@ class Carrier:
         if authenticator is not None:
             authenticator.refresh()
         for frames in sockets.receive_all(front, _BURST if self._is_dense else 1):
-            try:
-                at = 1 if not len(frames[1]) else 1 + [len(frame) for frame in frames[1:9]].index(0)
-            except (IndexError, ValueError):
-                self.dropped += 1  # no envelope: not one of ours
+            route = sockets.route_of(frames)
+            if route is None:
+                self.dropped += 1
             else:
-                route = tuple([frame.bytes for frame in frames[:at]])
                 if route[0] not in self._callers.known:
                     self._callers.note(route[0], frames[0])
                 if authenticator is None:
-                    self._deliver(route, frames[at + 1 :])
+                    self._deliver(route, frames[len(route) + 1 :])
                 else:
-                    self._deliver_if_allowed(authenticator, frames[0], route, frames[at + 1 :])
+                    self._deliver_if_allowed(authenticator, frames[0], route, frames[len(route) + 1 :])
             if self._front is not front:
                 return
 
@@ -369,7 +372,7 @@ class Carrier:
 
     def _look_up(self) -> None:
         """The directory has changed: dial at once who has an address now, leave who has moved or gone."""
-        self._seen_version = self._directory.version
+        self._news.version = self._directory.version
         if self._told_of_replicas():
             self._follow_role()
         for way_out in self._ways_out.values():
@@ -383,20 +386,14 @@ class Carrier:
 
     def _told_of_given_up(self) -> None:
         """Tell the role which of its peers will not be back soon."""
-        before, self._seen_given_up = self._seen_given_up, self._directory.given_up()
-        for link, why in self._seen_given_up.items():
-            if link in self._ways_out and before.get(link) != why:
+        for link, why in self._news.given_up().items():
+            if link in self._ways_out:
                 self.carry(self.role.lost(link, GivenUp(why), clock()))
 
     def _told_of_replicas(self) -> bool:
         """Tell the role which groups have other replicas now. Returns whether there were any."""
-        changed = {
-            group: links
-            for group, links in self._directory.replicas().items()
-            if links != self._seen_replicas.get(group)
-        }
+        changed = self._news.replicas()
         for group, links in changed.items():
-            self._seen_replicas[group] = links
             self.carry(self.role.replicas(group, links, clock()))
         return bool(changed)
 
@@ -417,9 +414,7 @@ class Carrier:
             if way_out in self._undialled:
                 self._undialled.remove(way_out)
             self.carry(self.role.lost(way_out.link, "it is a replica no longer", clock()))
-        replicas = {link for links in self._seen_replicas.values() for link in links}
-        groups = self._seen_replicas.keys()
-        self._has_leaving = any(link not in replicas and group_of(link) in groups for link in self._ways_out)
+        self._has_leaving = any(map(self._news.is_left, self._ways_out))
 
     def _say_goodbye(self, way_out: WayOut, linger_ms: int) -> None:
         if way_out.socket is not None and way_out.heard:

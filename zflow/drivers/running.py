@@ -10,8 +10,6 @@ from contextvars import ContextVar
 
 from zflow.wire.header import Message
 
-REQUEST = "request"  # of a REQUEST's extra: the call id of the request that it is a step of
-
 _at_work: ContextVar[tuple[bytes, ...]] = ContextVar("requests at work", default=())
 
 
@@ -22,7 +20,7 @@ def note(*requests: Message) -> None:
 
 def id_of(request: Message) -> bytes:
     """The id by which whoever asked first knows `request`, whichever step of it this is."""
-    told = request.extra.get(REQUEST)
+    told = request.extra.get("request")
     return told if isinstance(told, bytes) else request.call_id
 
 

@@ -43,7 +43,9 @@ _HEARTBEAT_TIMEOUT_MS = 3000
 _HANDSHAKE_MS = 3000
 _NEVER_MS = 3_600_000
 _BACKLOG = 4096
-_HIGH_WATER = 1000  # a fuse: credit keeps queues far below it
+# A fuse: credit keeps what is queued far below it, and what callers grant the pieces of answers. Only who has many
+# streams under way that nobody reads comes near. (At the mark of who reads, signs of life are not read either.)
+_HIGH_WATER = 65_536
 _ENVELOPE = 9  # routing ids, of which a message may have eight, and the empty frame behind them
 _MANY = 4  # messages behind each other, after which it pays to read on until there is none instead of asking each time
 _monitors = count()
@@ -174,6 +176,15 @@ def receive_all(socket: zmq.Socket[bytes], most: int) -> Iterator[list[Any]]:
         except zmq.Again:
             return
         yield frames
+
+
+def route_of(frames: list[Any]) -> tuple[bytes, ...] | None:
+    """By whom a message came to a ROUTER, which leads back; None where no envelope tells: it is none of ours."""
+    try:
+        at = 1 if not len(frames[1]) else 1 + [len(frame) for frame in frames[1:9]].index(0)
+    except (IndexError, ValueError):
+        return None
+    return tuple([frame.bytes for frame in frames[:at]])
 
 
 def has_input(socket: zmq.Socket[bytes]) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from zflow.config.definition import is_container
 from zflow.config.spec import ExecutorSpec, FlowSpec
 from zflow.topology import GATEWAY, Topology
 
@@ -97,7 +98,8 @@ def _origin(executor: ExecutorSpec, served: Served | None) -> str:
     if executor.uses is None:
         return "passes documents through"
     around = [part for part, uses in (("before", executor.uses_before), ("after", executor.uses_after)) if uses]
-    name = served.name if served else "?"
+    unknown = str(executor.uses) if is_container(executor.uses) else "?"
+    name = served.name if served else unknown
     return name + (f" (with an Executor {' and '.join(around)})" if around else "")
 
 

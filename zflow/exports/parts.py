@@ -116,6 +116,10 @@ def _workers(spec: ExecutorSpec, images: Images) -> Iterator[Part]:
     for option in ("reload", "restart"):
         if getattr(spec, option):
             raise ConfigError(f"{spec.name}: {option} is for development, where files change; leave it out")
+    for option in ("volumes", "gpus", "entrypoint", "docker_kwargs"):
+        if getattr(spec, option):
+            told = "is for containers that zflow starts itself; leave it out, and say it in the files that are written"
+            raise ConfigError(f"{spec.name}: {option} {told}")
     for group in groups_of(spec):
         _, _, kind = group.partition("/")
         around = {"uses-before": spec.uses_before, "uses-after": spec.uses_after}

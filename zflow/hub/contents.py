@@ -15,10 +15,9 @@ from typing import NamedTuple
 from zflow.config.definition import Definition
 from zflow.errors import ConfigError
 from zflow.hub.archive import Entry, Limits, clash_of, fault_of_name, packed_size
-from zflow.loading import read_definition
+from zflow.loading import REQUIREMENTS, read_definition
 
 CONFIG = "config.yml"
-REQUIREMENTS = "requirements.txt"
 _MADE = ("__pycache__",)
 _MADE_SUFFIXES = (".pyc", ".pyo")
 

@@ -6,6 +6,8 @@ today. The manifest is checked before a blob is fetched, the archive as a whole 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +64,20 @@ def fetch(reference: Reference, *, limits: Limits | None = None, cache: Cache | 
 
         place = cache.keep(found.digest, fill)
     return _package(place, found.digest, came=bool(came))
+
+
+def copy_out(package: Package, folder: Path) -> None:
+    """Copy its files to `folder`, which is there whole or not at all. Raises ConfigError where something is already."""
+    unfinished = folder.with_name(f".{folder.name[:40]}.{os.urandom(6).hex()}.unfinished")
+    try:
+        shutil.copytree(package.folder, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
+        if folder.exists():
+            raise ConfigError(f"{folder} is there already; nothing was written. Give another folder")
+        os.rename(unfinished, folder)
+    except (OSError, shutil.Error) as error:
+        raise ConfigError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def look_up(reference: Reference, limits: Limits | None = None) -> Found:

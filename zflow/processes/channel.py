@@ -32,10 +32,15 @@ _RECEIVE_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Channel:
-    """One end. `send` and `flush` may be called from several threads; `receive` from one."""
+    """One end. `send` and `flush` may be called from several threads; `receive` from one.
 
-    def __init__(self, end: socket.socket) -> None:
+    most: bytes that a message may have. Who sends more, or what is no message, is as good as gone: only what is not
+    ours does.
+    """
+
+    def __init__(self, end: socket.socket, most: int = 1 << 32) -> None:
         self._socket = end
+        self._most = most
         self._lock = threading.Lock()
         self._outgoing: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._incoming = bytearray()
@@ -156,15 +161,26 @@ class Channel:
         start, end = 0, len(self._incoming)
         while end - start >= _LENGTH.size and (most is None or len(messages) < most):
             (size,) = _LENGTH.unpack_from(self._incoming, start)
+            if size > self._most:
+                raise EOFError(_GONE)
             if end - start - _LENGTH.size < size:
                 break
             start += _LENGTH.size
-            with memoryview(self._incoming) as view:
-                messages.append(msgpack.unpackb(view[start : start + size], max_bin_len=size, max_str_len=size))
+            messages.append(self._message(start, size))
             start += size
         if start and not keep:
             del self._incoming[:start]
         return messages
+
+    def _message(self, start: int, size: int) -> Words:
+        try:
+            with memoryview(self._incoming) as view:
+                words = msgpack.unpackb(view[start : start + size], max_bin_len=size, max_str_len=size)
+        except Exception as error:  # msgpack has many ways to say that it cannot read something
+            raise EOFError(_GONE) from error
+        if not isinstance(words, dict):
+            raise EOFError(_GONE)
+        return words
 
     def close(self) -> None:
         with self._lock:

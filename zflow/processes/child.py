@@ -90,7 +90,7 @@ class Child:
     @property
     def preload(self) -> list[str]:
         """Modules that the warm parent imports before this one is born."""
-        return [] if self.is_gateway else ["numpy"]
+        return [] if self.is_gateway or is_in_container(self.plan) else ["numpy"]
 
     @cached_property
     def placement(self) -> Placement:
@@ -100,7 +100,7 @@ class Child:
     @property
     def env(self) -> dict[str, str]:
         """What a fresh interpreter has in its environment besides."""
-        return {**common_env(self.plan), **self.placement.env}
+        return {} if is_in_container(self.plan) else {**common_env(self.plan), **self.placement.env}
 
     def family(self, words: Words) -> tuple[str, str, dict[str, str]] | None:
         """By its first words: the node whose family it belongs to, which edition of the Executor that has loaded, and
@@ -184,7 +184,8 @@ class Child:
             "executor": executor,
             "may_join": self.preloads == "unknown",
             "bind": bind,
-            "env": common_env(plan),
+            "env": {} if is_in_container(plan) else common_env(plan),
+            "is_shared": False,
             "own_env": placement.env,
             "cores": list(placement.cores),
             "oom_score_adj": _OF_A_GATEWAY if self.is_gateway else _OF_A_WORKER,
@@ -197,9 +198,14 @@ class Child:
         }
 
 
+def is_in_container(plan: PeerPlan) -> bool:
+    """Whether the process only attends to what serves: variables and modules are for that."""
+    return isinstance(plan, WorkerPlan) and plan.container is not None
+
+
 def _where_it_preloads(plan: PeerPlan) -> str:
     """As far as can be told without importing anything."""
-    if not isinstance(plan, WorkerPlan) or not plan.may_share:
+    if not isinstance(plan, WorkerPlan) or not plan.may_share or plan.container is not None:
         return "alone"
     if plan.reload:
         return "unknown"  # the class that is known here may not be what its file holds by now

@@ -35,7 +35,7 @@ from zflow.processes.hearing import Hearing
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log
 from zflow.processes.placement import Placement, common_env, keep_on, lines_about, placement_of
-from zflow.processes.socket_directory import remove_if_left
+from zflow.processes.socket_directory import box_of, remove_box, remove_if_left
 from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
@@ -58,19 +58,31 @@ def run(descriptor: int) -> int:
 def live(channel: Channel, description: ExecutorDescription | None = None) -> int:
     """The same. description: of its Executor, where its parent has loaded that already."""
     try:
-        words = _first_words(channel)
+        words = first_words(channel)
     except EOFError:
         return DONE  # nobody wants us any more
+
+    def plan_of() -> PeerPlan:
+        plan: PeerPlan = parcel.unpack(words["plan"])
+        if isinstance(plan, WorkerPlan) and (description is not None or words["executor"]):
+            plan = plan._replace(description=description or parcel.unpack(words["executor"]))
+        return plan
+
+    return live_as(words, channel, plan_of)
+
+
+def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> int:
+    """The same for who has heard `words`, and can say by which plan it shall live."""
     log = _take_place(words)
     directory = Directory(words["addresses"], words["replicas"])
     hearing = Hearing(channel, directory, log)
     lifeline = Lifeline(channel, log, hear=hearing.hear)
     lifeline.leave = lambda: _remove_socket(words["bind"], lifeline.was_abandoned)
     try:
-        plan = parcel.unpack(words["plan"])
-        if description is not None or words["executor"]:
-            plan = plan._replace(description=description or parcel.unpack(words["executor"]))
-        if words["may_join"] and has_preload(plan.description.find_class()):
+        plan = plan_of()
+        if isinstance(plan, WorkerPlan) and plan.container is not None:
+            return _attend(plan, words, channel, lifeline, log)
+        if isinstance(plan, WorkerPlan) and words["may_join"] and has_preload(plan.description.find_class()):
             return _ask_to_come_again(lifeline, channel)
         reactor = _make_peer(plan, words["bind"], directory, lifeline, log)
     except BaseException as error:
@@ -78,11 +90,19 @@ def live(channel: Channel, description: ExecutorDescription | None = None) -> in
     else:
         hearing.reactor = reactor
         made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
+        if words["is_shared"]:
+            os.chmod(words["bind"].removeprefix("ipc://"), 0o666)  # callers may be somebody else outside
         channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
         code = _serve(reactor, log)
     lifeline.end()
     lifeline.leave()
     return code
+
+
+def _attend(plan: WorkerPlan, words: Words, channel: Channel, lifeline: Lifeline, log: Log) -> int:
+    from zflow.processes.attendant import attend  # few need it, and all children share what is imported above
+
+    return attend(plan, words, channel, lifeline, log)
 
 
 def _ask_to_come_again(lifeline: Lifeline, channel: Channel) -> int:
@@ -223,7 +243,7 @@ def _serve(reactor: Reactor, log: Log) -> int:
 # -- a child -------------------------------------------------------------------------------------------------------
 
 
-def _first_words(channel: Channel) -> Words:
+def first_words(channel: Channel) -> Words:
     while True:
         for words in channel.receive(most=1):  # they may have been heard before we were born
             return words
@@ -286,5 +306,6 @@ def _remove_socket(bind: str, was_abandoned: Callable[[], bool]) -> None:
         path = bind.removeprefix("ipc://")
         with contextlib.suppress(OSError):
             os.unlink(path)
+        remove_box(box_of(bind))
         if was_abandoned():
             remove_if_left(os.path.dirname(path))

@@ -41,6 +41,7 @@ class Lifeline:
     """The listening of one process. channel: of its supervisor, None where nobody supervises.
 
     hear: gets the supervisor's words that are not about ending. leave: last tidying, run however the process ends.
+    tell_where: answers the supervisor who asks what keeps it so long.
     is_asked: it is ending. is_abandoned: the supervisor is known to be gone.
     Made on the main thread, for only there may signals be handled; elsewhere it does without them.
     """
@@ -55,6 +56,7 @@ class Lifeline:
     ) -> None:
         self.hear = hear
         self.leave = leave
+        self.tell_where: Callable[[], None] = self._tell_where
         self.is_asked = False
         self.is_abandoned = False
         self._is_orphan = False
@@ -194,7 +196,7 @@ class Lifeline:
                 if "stop" in words:
                     self._asked_by_word(words["stop"])
                 elif "where" in words:
-                    self._tell_where()
+                    self.tell_where()
                 else:
                     self.hear(words)
         except EOFError:

@@ -3,6 +3,9 @@
 Whoever can open an ipc socket can talk to a process, so the directory is readable for its owner only. A path is never
 used twice, because a second bind steals it in silence. The owner holds a lock on the directory as long as it lives;
 a directory without a holder was left behind by a process that was killed, and is removed by the next one.
+
+What runs in a container sees one folder in it, its box, and nothing else: everybody may write there, but only who may
+enter the directory, or has the box mounted, gets that far.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
 _CONTROL = "control-"
+_SOCKET, _BOX = ".sock", ".box"
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -39,6 +43,7 @@ class SocketDirectory:
         """Remove the socket that a process which was killed has left at `address`."""
         with contextlib.suppress(OSError):
             if address.startswith(f"ipc://{self.path}/"):
+                remove_box(box_of(address))
                 os.unlink(address.removeprefix("ipc://"))
 
     def control_path(self, address: str) -> str:
@@ -53,11 +58,26 @@ class SocketDirectory:
             self._lock = None
 
 
+def box_of(address: str) -> str:
+    """The folder for the sockets of a process in a container that would else bind `address`."""
+    return address.removeprefix("ipc://").removesuffix(_SOCKET) + _BOX
+
+
+def remove_box(path: str) -> None:
+    """Remove it with all that a container has put into it. There may be none."""
+    if os.path.isdir(path):
+        import shutil  # few have containers
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def remove(path: str) -> None:
     """Remove a directory of sockets. What is not a file of ours stays, and the directory then stays with it."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(path):
-            if entry.name.endswith(".sock") and not entry.is_dir(follow_symlinks=False):
+            if entry.name.endswith(_BOX) and entry.is_dir(follow_symlinks=False):
+                remove_box(entry.path)
+            if entry.name.endswith(_SOCKET) and not entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
     with contextlib.suppress(OSError):
@@ -113,7 +133,7 @@ def _place_for_temporary_files() -> str:
 
 
 def _make(parent: str) -> str:
-    longest = len(_file_name("x" * _NAME_LIMIT, 999_999))
+    longest = len(box_of(_file_name("x" * _NAME_LIMIT, 999_999))) + len("/s")
     for folder in dict.fromkeys((parent, "/tmp")):
         path = os.path.join(folder, f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
         if len(os.fsencode(path)) + 1 + longest <= _PATH_LIMIT:
@@ -123,7 +143,7 @@ def _make(parent: str) -> str:
 
 
 def _file_name(name: str, incarnation: int) -> str:
-    return f"{name.replace('/', '-')[-_NAME_LIMIT:]}-{incarnation}.sock"
+    return f"{name.replace('/', '-')[-_NAME_LIMIT:]}-{incarnation}{_SOCKET}"
 
 
 def _is_stale(entry: os.DirEntry[str]) -> bool:

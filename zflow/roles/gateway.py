@@ -252,7 +252,7 @@ class Gateway:
             if walk.deadline is not None:
                 budget = max(0, int((walk.deadline - now) * 1e6))
         flags = asked.flags | NO_REDUCE if node.no_reduce else asked.flags
-        extra: dict[str, Any] = {"node": node.name}
+        extra: dict[str, Any] = {"node": node.name, "request": asked.extra.get("request", asked.call_id)}
         if "partial" in asked.extra and node.name == self.topology.last:
             extra.update({key: asked.extra[key] for key in ASKS_FOR_PIECES if key in asked.extra})
         if (node.when or walk.conditions) and (conditions := walk.conditions_for(node)):

@@ -33,7 +33,7 @@ from zflow.wire.header import MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 from zflow.wire.pieces import ASKS_FOR_PIECES
 
 _UP = "shards"  # the origin that the heads inside answer to
-_FOR_ALL_STAGES = ("node", "nodes")  # of the extra; the rest is about the documents as they came
+_FOR_ALL_STAGES = ("node", "nodes", "request")  # of the extra; the rest is about the documents as they came
 _RETRYABLE = (Unavailable.code, ResourceExhausted.code)
 
 

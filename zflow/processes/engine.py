@@ -1,0 +1,140 @@
+"""Docker, as far as we need it: the words that run a container, what it means when that fails, and its violent end.
+
+The program ``docker`` is called, with lists of words and never by a shell. It knows where the engine is, who may use it
+and which registries it is logged in to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from zflow.config import environment
+from zflow.config.containers import WORKSPACE, ContainerPlan
+from zflow.version import __version__
+
+BOX = "/run/zflow"  # where a container sees the folder of its sockets
+ATTENDANT = "attendant"
+SOCKET = "s"  # short: the path of a socket has 107 bytes
+_WORDS = ("executor", "--uses", "config.yml", "--attended", f"{BOX}/{ATTENDANT}")
+_PATIENCE = 20.0  # seconds for one order
+_OF_THE_PROGRAM = re.compile(
+    r"PATH|HOME|TMPDIR|GO(DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|(https?|no|all)_proxy|(LD|DOCKER|BUILDKIT|XDG|SSH)_.*",
+    re.IGNORECASE,
+)
+_NOT_STARTED, _NO_PROGRAM = 125, (126, 127)
+_NO_ZFLOW = "it does not start zflow: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
+_BUILD = "build it (`docker build -t {image} .`)"
+# What Docker says, in small letters, and what that means to who wants to serve an image.
+_REMEDIES = {
+    "permission denied while trying to connect": "this user may not use the engine: `sudo usermod -aG docker $USER`, "
+    "then log in again",
+    "cannot connect to the docker daemon": "no engine runs here: start it (`sudo systemctl start docker`), or say in "
+    "DOCKER_HOST where it listens",
+    "pull access denied": f"it is not here, and its registry does not give it to this user: {_BUILD}, correct the "
+    "name, or `docker login`",
+    "manifest unknown": f"its registry has no such tag: correct it, or {_BUILD}",
+    "no such image": f"it is not here: {_BUILD}, or correct the name",
+    "unable to find image": f"it is not here, and cannot be fetched: {_BUILD}, or see to the network",
+    "could not select device driver": "the engine has no GPUs to give: install the NVIDIA Container Toolkit, or leave "
+    "gpus out",
+    "bind source path does not exist": "the engine cannot see a folder of this machine: it must run on the same host, "
+    "and see the same files",
+    "exec format error": "it was built for another kind of processor: build it for this one",
+}
+
+
+def run_words(
+    plan: ContainerPlan, name: str, node: str, box: str, env: Mapping[str, str], cores: Sequence[int]
+) -> list[str]:
+    """``docker run`` for a container called `name` that serves `node`. box: the folder of its sockets here. env: of
+    the container; what `run_environment` has is passed on and not seen by who lists processes."""
+    words = ["docker", "run", "--rm", "--sig-proxy=false", f"--name={name}", f"--label=zflow={node}"]
+    words += ["--mount", _mount(box, BOX)]
+    for volume in plan.volumes:
+        words += ["--mount", _mount(volume.source, volume.target, volume.read_only)]
+    words += ["--mount", _mount(plan.workspace, WORKSPACE)] if plan.workspace else []
+    words += _tmpfs(plan)
+    for variable, value in {"ZFLOW_WORKSPACE": WORKSPACE, **env}.items():
+        words += ["--env", variable if variable in run_environment(env) else f"{variable}={value}"]
+    words += [f"--cpuset-cpus={','.join(map(str, cores))}"] if cores else []
+    words += [f"--gpus={_quoted(plan.gpus)}"] if plan.gpus else []
+    words += [f"--entrypoint={plan.entrypoint[0]}"] if plan.entrypoint else []
+    for option, value in plan.options.items():
+        words += [] if option == "tmpfs" else _flags(option, value)
+    return [*words, plan.image, *plan.entrypoint[1:], *_WORDS]
+
+
+def run_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What of `env` the program itself does not care for, so that it can have it to pass on."""
+    return {name: value for name, value in env.items() if not _OF_THE_PROGRAM.fullmatch(name)}
+
+
+def _flags(option: str, value: Any) -> Iterator[str]:
+    flag = f"--{option.replace('_', '-')}"
+    if isinstance(value, bool):
+        yield f"{flag}={'true' if value else 'false'}"
+        return
+    for item in value if isinstance(value, list) else [value]:
+        yield f"{flag}={item}"
+
+
+def _tmpfs(plan: ContainerPlan) -> Iterator[str]:
+    """Where it may write into memory: in /tmp, and in its workspace where it has none of this machine."""
+    given = plan.options.get("tmpfs", [])
+    taken = {item.partition(":")[0] for item in given} | {volume.target for volume in plan.volumes}
+    own = ["/tmp"] if plan.workspace else ["/tmp", f"{WORKSPACE}:mode=1777"]
+    for item in [*given, *(item for item in own if item.partition(":")[0] not in taken)]:
+        yield f"--tmpfs={item}"
+
+
+def _mount(source: str, target: str, read_only: bool = False) -> str:
+    """One line of CSV, as Docker wants it: a path may hold a comma."""
+    made = io.StringIO()
+    csv.writer(made, lineterminator="").writerow(
+        ["type=bind", f"source={source}", f"target={target}", *(["readonly"] if read_only else [])]
+    )
+    return made.getvalue()
+
+
+def _quoted(gpus: str) -> str:
+    return f'"{gpus}"' if "," in gpus else gpus
+
+
+def remove_container(name: str) -> bool:
+    """Kill it and have it forgotten. Whether it was there."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["docker", "rm", "--force", name], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+        return done.returncode == 0 and "No such container" not in done.stderr
+    return False
+
+
+def why_not_here() -> str:
+    """Why no container that shares a folder with us can be run; empty where nothing speaks against it."""
+    host = environment.foreign("DOCKER_HOST") or ""
+    if host and not host.startswith("unix://"):
+        return f"DOCKER_HOST={host}: that engine is on another host and shares no folder with this; start zflow there"
+    return ""
+
+
+def explain(image: str, code: int, said: Sequence[str]) -> str:
+    """Why a container of `image` ended before it reported, and what to do. said: its last lines, and Docker's."""
+    told = "\n".join(said)
+    return f"image {image}: {_meaning(code, told.lower()).format(image=image, code=code)}\n{told}".rstrip()
+
+
+def _meaning(code: int, told: str) -> str:
+    if code == _NOT_STARTED:
+        return next((remedy for sign, remedy in _REMEDIES.items() if sign in told), "Docker could not run it:")
+    if code in _NO_PROGRAM:
+        return f"{_NO_ZFLOW} (exit code {{code}})"
+    if "no such option: --attended" in told:
+        return f"its zflow is older than this one ({__version__}): build it anew from an image of this version"
+    return "it ended with exit code {code} before it reported; its last lines:"

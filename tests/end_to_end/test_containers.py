@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Start
-from tests.support.engine import build, docker, engine_fault, zflow_image
-from zflow import Client, Deployment, Document, DocumentArray, Executor, ExecutorError, Flow, StartError
+from tests.support.engine import base_image, build, docker, engine_fault, zflow_image
+from zflow import Client, Deployment, Document, DocumentArray, Executor, ExecutorError, Flow, StartError, Unavailable
 from zflow import requests as endpoint
 
 pytestmark = [
@@ -247,3 +250,134 @@ def test_more_of_them_come_and_go_and_are_renewed_while_they_serve(image: str) -
         assert tags(deployment)["word"] == "new"
         deployment.scale(replicas=1)
         until(lambda: len(containers()) == 1, "one was to leave")
+
+
+def test_what_new_writes_becomes_an_image_that_serves_here_and_by_hand(
+    tmp_path: Path, start: Start, zflow_command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "loud"
+    assert start(*zflow_command, "new", "executor", "Loud", "--dir", str(folder), "--dockerfile").wait(30) == 0
+    build("zflow-test-loud:1", folder, ZFLOW=zflow_image())
+    with Flow().add(uses="docker://zflow-test-loud:1") as flow:
+        assert flow.post("/shout", Document(text="hello"))[0].text == "HELLO!"
+    safe = ["--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--publish=127.0.0.1::12345"]
+    by_hand = docker("run", "--detach", "--rm", *safe, "zflow-test-loud:1")
+    try:
+        port = int(docker("port", by_hand, "12345").rpartition(":")[2])
+        assert Client(port=port).post("/shout", Document(text="hello"), timeout=30)[0].text == "HELLO!"
+    finally:
+        docker("rm", "--force", by_hand)
+
+
+# -- when something goes wrong -----------------------------------------------------------------------------------------
+
+
+def host_of(flow: Flow | Deployment) -> object:
+    """Which container answers; None while it is being started again."""
+    with contextlib.suppress(Unavailable):
+        return tags(flow, timeout=10)["host"]
+    return None
+
+
+def test_a_container_that_is_killed_is_started_again(image: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with Flow().add(uses=image, name="boxed", idempotent=True) as flow:
+        first = host_of(flow)
+        docker("kill", str(first))
+        until(lambda: host_of(flow) not in (None, first), "no other container has come")
+        [status] = [child for child in flow.status() if child.name == "boxed/rep-0"]
+        assert status.restarts == 1
+    assert "was killed by SIGKILL; it is started again" in capfd.readouterr().err
+
+
+def test_with_two_replicas_no_idempotent_request_fails_when_one_is_killed(image: str) -> None:
+    with Flow().add(uses=image, name="boxed", replicas=2, idempotent=True) as flow:
+        docker("kill", str(host_of(flow)))
+        assert all(host_of(flow) for _ in range(20))
+
+
+def test_one_that_hangs_in_code_that_hears_nothing_ends_with_its_attendant(image: str) -> None:
+    with Flow().add(uses=image, name="boxed", idempotent=True) as flow:
+        first = host_of(flow)
+        [attendant] = [child.pid for child in flow.status() if child.name == "boxed/rep-0"]
+        docker("pause", str(first))
+        assert attendant is not None
+        os.kill(attendant, signal.SIGKILL)
+        until(lambda: str(first) not in containers(), "the paused container is still there")
+        until(lambda: host_of(flow) not in (None, first), "no other container has come")
+
+
+ORPHAN = """
+import os, signal, sys
+from zflow import Document, Flow
+with Flow().add(uses={image!r}, name='boxed', replicas=2) as flow:
+    flow.post('/', Document())
+    print('serving', flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_when_the_flow_is_killed_no_container_and_no_folder_is_left(image: str, start: Start, tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = start(sys.executable, "-c", ORPHAN.format(image=image), env=environment)
+    assert killed.wait(60) == -signal.SIGKILL
+    assert killed.stdout is not None and "serving" in killed.stdout.read()
+    until(lambda: not containers(), "containers have outlived their Flow", 5)
+    until(lambda: not list(tmp_path.glob("zflow-*")), "a folder of sockets is left", 5)
+
+
+def test_ctrl_c_lets_it_finish_what_it_has(image: str, start: Start, zflow_command: tuple[str, ...], port: int) -> None:
+    server = start(*zflow_command, "executor", "--uses", image, "--port-in", str(port))
+    _patient(Client(port=port))
+    server.send_signal(signal.SIGINT)
+    assert server.wait(20) == 0
+    assert server.stdout is not None and "closed in order" in server.stdout.read()
+
+
+def test_while_it_starts_it_can_be_given_up(image: str, start: Start, zflow_command: tuple[str, ...]) -> None:
+    server = start(*zflow_command, "executor", "--uses", image, "--entrypoint", "sh -c 'sleep 100'")
+    until(lambda: bool(containers()), "no container has come")
+    server.send_signal(signal.SIGINT)
+    server.wait(20)
+    until(lambda: not containers(), "the container is left")
+
+
+@pytest.fixture
+def fault(image: str) -> Callable[..., str]:
+    """What is told of a container that cannot be had."""
+
+    def told(uses: str = image, **options: object) -> str:
+        with pytest.raises(StartError) as caught:
+            Flow().add(uses=uses, name="boxed", **options).start()  # type: ignore[arg-type]
+        return str(caught.value)
+
+    return told
+
+
+def test_what_cannot_be_run_is_told_with_the_remedy(fault: Callable[..., str], tmp_path: Path) -> None:
+    missing = fault("docker://localhost:1/nowhere:1")
+    assert "image localhost:1/nowhere:1: it is not here" in missing
+    assert "docker build -t localhost:1/nowhere:1 ." in missing
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_image()}\n")
+    build("zflow-test-bare:1", tmp_path)
+    assert "begin its Dockerfile with FROM zflow" in fault("docker://zflow-test-bare:1")
+    assert "ended with exit code 3 before it reported" in fault(entrypoint=["sh", "-c", "echo what; exit 3"])
+    assert "the engine has no GPUs to give" in fault(gpus="all")
+    assert "boxed/rep-0 was not ready within 2 s" in fault(entrypoint=["sh", "-c", "sleep 60"], timeout_ready=2000)
+    assert "config.yml" in fault(f"docker://{zflow_image()}")  # no Executor is in it
+
+
+def test_an_engine_that_does_not_run_is_told(fault: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert "no engine runs here: start it" in fault()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_who_may_not_use_the_engine_is_told(
+    fault: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    as_nobody = tmp_path / "docker"
+    as_nobody.write_text(f'#!/bin/sh\nexec setpriv --reuid=65533 --clear-groups {shutil.which("docker")} "$@"\n')
+    as_nobody.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    assert "this user may not use the engine: `sudo usermod -aG docker $USER`" in fault()

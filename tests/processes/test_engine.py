@@ -27,6 +27,7 @@ def test_by_default_it_may_do_nothing() -> None:
     assert {"--tmpfs=/tmp", "--tmpfs=/workspace:mode=1777", "--cpuset-cpus=0,2", "--label=zflow=x/rep-0"} <= set(told)
     assert any(word.startswith("--user=") and not word.startswith("--user=0") for word in told)
     assert "type=bind,source=/tmp/zflow-1/x.box,target=/run/zflow" in told
+    assert "--entrypoint=zflow" in told
     image = told.index("me/x:1")
     assert told[image + 1 :] == ["executor", "--uses", "config.yml", "--attended", "/run/zflow/attendant"]
     assert not any("docker.sock" in word for word in told)
@@ -62,6 +63,7 @@ def test_variables_that_the_program_reads_itself_are_spelled_out() -> None:
     ("code", "said", "meaning"),
     [
         (125, "Got permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
+        (126, "permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
         (125, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start docker"),
         (125, "pull access denied for me/x, repository does not exist", "docker build -t me/x:1 ."),
         (125, "manifest unknown: manifest unknown", "no such tag"),

@@ -25,6 +25,7 @@ from typing import IO
 
 from zflow.config import environment
 from zflow.config.containers import NOBODY, WORKSPACE, ContainerPlan
+from zflow.config.log_config import LogConfig
 from zflow.config.plan import WorkerPlan
 from zflow.errors import StartError
 from zflow.processes.channel import Channel, Words
@@ -39,9 +40,12 @@ from zflow.processes.engine import (
 )
 from zflow.processes.guard import Guard
 from zflow.processes.lifeline import TERMINATED, Lifeline
-from zflow.processes.logs import Log, written_as
+from zflow.processes.log_book import Page
+from zflow.processes.log_file import LogFile
+from zflow.processes.logs import Log
 from zflow.processes.placement import common_env
 from zflow.processes.socket_directory import box_of
+from zflow.terminal import Screen
 from zflow.version import __version__
 from zflow.wire.header import VERSION
 
@@ -169,12 +173,16 @@ class Attendant:
 
     def _attend(self, listener: socket.socket) -> None:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
-        tellers = {
-            self._docker.stdout.fileno(): _Teller(self._docker.stdout, self._plan.name, self._tell_line, _to_stdout),
-            self._docker.stderr.fileno(): _Teller(
-                self._docker.stderr, self._plan.name, self._tell_line, written_as(self._plan.voice.config)
-            ),
-        }
+        name, config = self._plan.name, self._plan.voice.config
+        out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
+        err = _Teller(
+            self._docker.stderr,
+            name,
+            _own_lines(name, config),
+            self._tell_line,
+            _to_log(config, self._words["log_folder"], name),
+        )
+        tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
             poll.register(source, select.POLLIN)
@@ -241,9 +249,9 @@ class Attendant:
                 "runtime_args": {**self._plan.runtime_args, "workspace": WORKSPACE if self._asked.workspace else ""},
                 "idempotent": self._plan.idempotent,
                 "max_concurrency": self._plan.max_concurrency,
-                "oom_score_adj": self._words["oom_score_adj"],
                 "level": self._words["level"],
-                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],  # its lines are told out here
+                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],
+                "oom_score_adj": self._words["oom_score_adj"],
             }
         )
 
@@ -255,12 +263,20 @@ class Attendant:
 
 
 class _Teller:
-    """Tells the lines of one stream of a container under the name of its node, which the worker's own have already."""
+    """Tells the lines of one stream of a container, under the name of its node where they are not log lines, which have
+    it already. is_log_line: knows these."""
 
-    def __init__(self, stream: IO[bytes], name: str, hear: Callable[[str], None], write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        is_log_line: Callable[[str], bool],
+        hear: Callable[[str], None],
+        write: Callable[[str], None],
+    ) -> None:
         self._stream = stream
-        self._own = f"{name}@"
         self._name = name
+        self._is_log_line = is_log_line
         self._hear = hear
         self._write = write
         self._rest = b""
@@ -277,13 +293,39 @@ class _Teller:
 
     def _tell(self, line: str) -> None:
         self._hear(line)
-        self._write(line if line.startswith((self._own, "{")) else f"{self._name}: {line}")
+        self._write(f"{line}\n" if self._is_log_line(line) else f"{self._name}: {line}\n")
 
 
-def _to_stdout(line: str) -> None:
+def _nobody(line: str) -> bool:
+    return False
+
+
+def _own_lines(name: str, config: LogConfig) -> Callable[[str], bool]:
+    """Which lines the worker's own log has made. Those after a user's pattern cannot be told apart."""
+    begins = {"plain": f"{name}@", "json": "{"}.get(config.form, "")
+    return lambda line: line.startswith(begins)
+
+
+def _to_stdout(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, there is none
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _to_log(config: LogConfig, folder: str, name: str) -> Callable[[str], None]:
+    """Where the lines of a log go to: what is in the container cannot write the files."""
+    page = Page(folder, name) if folder else None
+    file = LogFile(config.file, config.max_size, config.keep) if config.file else None
+
+    def write(text: str) -> None:
+        if page is not None:
+            page.copy(text.rstrip("\n"), name)
+        if file is not None:
+            file.tell(text)
+        if config.stderr:
+            Screen().write(text)
+
+    return write
 
 
 def end_alike(code: int) -> None:

@@ -27,8 +27,8 @@ _OF_THE_PROGRAM = re.compile(
     r"PATH|HOME|TMPDIR|GO(DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|(https?|no|all)_proxy|(LD|DOCKER|BUILDKIT|XDG|SSH)_.*",
     re.IGNORECASE,
 )
-_NOT_STARTED, _NO_PROGRAM = 125, (126, 127)
-_NO_ZFLOW = "it does not start zflow: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
+_NOT_STARTED, _NO_PROGRAM = 125, (126, 127)  # Docker gives 126 to who may not use the engine, too
+_NO_ZFLOW = "no program zflow is in it: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
 _BUILD = "build it (`docker build -t {image} .`)"
 # What Docker says, in small letters, and what that means to who wants to serve an image.
 _REMEDIES = {
@@ -64,10 +64,11 @@ def run_words(
         words += ["--env", variable if variable in run_environment(env) else f"{variable}={value}"]
     words += [f"--cpuset-cpus={','.join(map(str, cores))}"] if cores else []
     words += [f"--gpus={_quoted(plan.gpus)}"] if plan.gpus else []
-    words += [f"--entrypoint={plan.entrypoint[0]}"] if plan.entrypoint else []
+    program, *arguments = plan.entrypoint or ("zflow",)  # whatever its image starts: exports do so as well
+    words.append(f"--entrypoint={program}")
     for option, value in plan.options.items():
         words += [] if option == "tmpfs" else _flags(option, value)
-    return [*words, plan.image, *plan.entrypoint[1:], *_WORDS]
+    return [*words, plan.image, *arguments, *_WORDS]
 
 
 def run_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -131,10 +132,9 @@ def explain(image: str, code: int, said: Sequence[str]) -> str:
 
 
 def _meaning(code: int, told: str) -> str:
-    if code == _NOT_STARTED:
-        return next((remedy for sign, remedy in _REMEDIES.items() if sign in told), "Docker could not run it:")
-    if code in _NO_PROGRAM:
-        return f"{_NO_ZFLOW} (exit code {{code}})"
+    if code == _NOT_STARTED or code in _NO_PROGRAM:
+        otherwise = "Docker could not run it:" if code == _NOT_STARTED else f"{_NO_ZFLOW} (exit code {{code}})"
+        return next((remedy for sign, remedy in _REMEDIES.items() if sign in told), otherwise)
     if "no such option: --attended" in told:
         return f"its zflow is older than this one ({__version__}): build it anew from an image of this version"
     return "it ended with exit code {code} before it reported; its last lines:"

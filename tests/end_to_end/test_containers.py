@@ -238,6 +238,15 @@ def test_a_workspace_is_a_folder_of_this_machine_and_a_volume_another(image: str
     assert (workspace / "Boxed" / "0" / "kept").stat().st_uid == (os.getuid() or 65532)
 
 
+def test_its_workspace_can_be_written_to_whatever_the_image_has_there(image: str, tmp_path: Path) -> None:
+    closed = "USER root\nRUN chmod 755 /workspace\nUSER 65532\n"
+    (tmp_path / "Dockerfile").write_text(f"FROM {image.removeprefix('docker://')}\n{closed}")
+    name = f"zflow-test-closed:{_version()}"
+    build(name, tmp_path)
+    with Flow().add(uses=f"docker://{name}") as flow:
+        assert flow.post("/keep", Document())[0].text == "/workspace/Boxed/0"
+
+
 AS_A_USER = """
 from zflow import Document, Flow
 with Flow(workspace='kept').add(uses={image!r}) as flow:

@@ -158,3 +158,16 @@ def test_variables_reach_the_container_and_not_the_list_of_processes(fake: Path)
     assert "TOKEN" in words
     assert "PATH=/opt/bin" in words  # the program itself needs another one
     assert not any("secret" in word for word in words)
+
+
+def test_a_workspace_is_made_for_who_is_in_there_and_one_that_is_closed_to_him_is_told(
+    fake: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with flow_of("serves", workspace=str(fake / "new"), docker_kwargs={"user": f"{os.getuid() or 77}:77"}):
+        assert (fake / "new").stat().st_uid == (os.getuid() or 77)
+    (fake / "closed").mkdir(mode=0o755)
+    with flow_of("serves", workspace=str(fake / "closed"), docker_kwargs={"user": "78:78"}):
+        pass
+    told = capfd.readouterr().err
+    assert f"workspace {fake}/closed: who is 78:78 in the container may not write there: chown it" in told
+    assert "/new" not in told

@@ -23,9 +23,11 @@ def test_by_default_it_may_do_nothing() -> None:
     assert told[:2] == ["docker", "run"]
     safe = ["--read-only=true", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none"]
     assert set(safe + ["--pids-limit=256", "--init=true", "--rm", "--sig-proxy=false"]) <= set(told)
-    assert {"--tmpfs=/tmp", "--tmpfs=/workspace:mode=1777", "--cpuset-cpus=0,2", "--label=zflow=x/rep-0"} <= set(told)
+    assert {"--tmpfs=/tmp", "--cpuset-cpus=0,2", "--label=zflow=x/rep-0"} <= set(told)
     assert any(word.startswith("--user=") and not word.startswith("--user=0") for word in told)
     assert "type=bind,source=/tmp/zflow-1/x.box,target=/run/zflow" in told
+    [user] = [word.partition("=")[2] for word in told if word.startswith("--user=")]
+    assert "--tmpfs=/workspace:mode=1777,uid={},gid={}".format(*user.split(":")) in told
     assert "--entrypoint=zflow" in told
     image = told.index("me/x:1")
     assert told[image + 1 :] == ["executor", "--uses", "config.yml", "--attended", "/run/zflow/attendant"]
@@ -40,7 +42,9 @@ def test_what_is_loosened_takes_the_place_of_what_is_safe(tmp_path: Path) -> Non
         workspace=str(tmp_path),
     )
     assert {"--network=bridge", "--read-only=false", "--tmpfs=/tmp:exec", "--user=0"} <= set(told)
-    assert not {"--network=none", "--tmpfs=/tmp", "--tmpfs=/workspace:mode=1777"} & set(told)
+    assert not {"--network=none", "--tmpfs=/tmp"} & set(told)
+    assert not any(word.startswith("--tmpfs=/workspace") for word in told)
+    assert "--tmpfs=/workspace:mode=1777" in words(docker_kwargs={"user": "app"})
     assert '--gpus="device=0,1"' in told
     assert "--entrypoint=python" in told
     assert told[told.index("me/x:1") + 1 :][:3] == ["-m", "zflow", "executor"]

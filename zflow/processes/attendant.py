@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from zflow.config import environment
-from zflow.config.containers import NOBODY, WORKSPACE, ContainerPlan
+from zflow.config.containers import WORKSPACE, ContainerPlan
 from zflow.config.log_config import LogConfig
 from zflow.config.plan import WorkerPlan
 from zflow.errors import StartError
@@ -159,12 +159,19 @@ class Attendant:
             raise StartError(f"image {self._asked.image}: {told}") from None
 
     def _prepare_workspace(self) -> None:
-        folder = self._asked.workspace
-        if not folder or os.path.isdir(folder):
+        """Make it where it is not there, for the user in the container; say so where that one cannot write to it."""
+        folder, user = self._asked.workspace, str(self._asked.options["user"])
+        if not folder:
             return
-        os.makedirs(folder)
-        if not os.getuid() and self._asked.options["user"] == f"{NOBODY}:{NOBODY}":
-            os.chown(folder, NOBODY, NOBODY)
+        uid, _, gid = user.partition(":")
+        is_known = uid.isdecimal() and gid.isdecimal()
+        if not os.path.isdir(folder):
+            os.makedirs(folder)
+            if is_known and not os.getuid():
+                os.chown(folder, int(uid), int(gid))
+        elif is_known and not _may_write(os.stat(folder), int(uid), int(gid)):
+            told = "workspace %s: who is %s in the container may not write there: chown it, or give docker_kwargs user"
+            self._log.warning(told, folder, user)
 
     # -- attending -----------------------------------------------------------------------------------------------------
 
@@ -256,6 +263,11 @@ class Attendant:
         self._has_told = self._is_ready = True
         self._lifeline.serve(lambda grace: container.send({"stop": max(grace - _SOONER, 0.0)}))
         self._supervisor.send({"ready": f"ipc://{self._box}/{SOCKET}", "pid": os.getpid()})
+
+
+def _may_write(folder: os.stat_result, uid: int, gid: int) -> bool:
+    owned = stat.S_IWUSR if folder.st_uid == uid else stat.S_IWGRP if folder.st_gid == gid else stat.S_IWOTH
+    return uid == 0 or bool(folder.st_mode & owned)
 
 
 def _is_socket(path: str) -> bool:

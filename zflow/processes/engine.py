@@ -86,9 +86,17 @@ def _tmpfs(plan: ContainerPlan) -> Iterator[str]:
     """Where it may write into memory: in /tmp, and in its workspace where it has none of this machine."""
     given = plan.options.get("tmpfs", [])
     taken = {item.partition(":")[0] for item in given} | {volume.target for volume in plan.volumes}
-    own = ["/tmp"] if plan.workspace else ["/tmp", f"{WORKSPACE}:mode=1777"]
+    own = ["/tmp"] if plan.workspace else ["/tmp", _scratch(str(plan.options.get("user", "")))]
     for item in [*given, *(item for item in own if item.partition(":")[0] not in taken)]:
         yield f"--tmpfs={item}"
+
+
+def _scratch(user: str) -> str:
+    """A workspace that is forgotten. Its owner is named: an image that has the folder gives its mode to what is mounted
+    there, whatever mode is asked for (runc), but not its owner."""
+    uid, colon, gid = user.partition(":")
+    owner = f",uid={uid},gid={gid}" if uid.isdecimal() and gid.isdecimal() else ""
+    return f"{WORKSPACE}:mode=1777{owner}"
 
 
 def _mount(source: str, target: str, read_only: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -537,17 +538,32 @@ def test_only_what_must_end_the_process_is_let_through(kind):
     assert len(asked.reported) == 1
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_what_must_end_the_process_passes_through(kind, is_async):
+def test_a_method_that_ends_the_process_fails_instead(is_async):
     def method(self, **kwargs):
-        raise kind
+        sys.exit(3)
 
     async def async_method(self, **kwargs):
-        raise kind
+        sys.exit(3)
 
     asked = Asked(async_method if is_async else method)
-    with pytest.raises(kind):
+    error = asked.error()
+    assert (error.name, error.description) == ("SystemExit", "SystemExit(3)")
+    assert "a method cannot end its process: raise an exception that says what is wrong" in str(error)
+    assert len(asked.reported) == 1
+    asked.user_code.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_ctrl_c_passes_through(is_async):
+    def method(self, **kwargs):
+        raise KeyboardInterrupt
+
+    async def async_method(self, **kwargs):
+        raise KeyboardInterrupt
+
+    asked = Asked(async_method if is_async else method)
+    with pytest.raises(KeyboardInterrupt):
         asked.ask()
     assert asked.reported == []
     asked.user_code.close()

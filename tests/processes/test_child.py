@@ -83,6 +83,7 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "addresses": {"x/rep-0": "ipc:///x"},
         "replicas": {},
         "level": "DEBUG",
+        "log_folder": "",
         "voice": [True, True, LogConfig()._asdict()],
     }
 

@@ -95,6 +95,12 @@ def told(steps: Steps) -> Message:
     return outcome
 
 
+def at(refusal: Message, link: object, attempt: int) -> Message:
+    """`refusal` with where it came to be."""
+    refusal.extra["path"] = [[link, attempt]]
+    return refusal
+
+
 def is_failure(message: Message, error: type, flags: int) -> bool:
     return (message.kind, message.extra["code"], message.flags) == (Kind.FAILURE, error.code, flags)  # type: ignore[attr-defined]
 
@@ -503,7 +509,7 @@ def test_a_refusal_is_passed_on_after_the_last_attempt():
     link = sent(head.receive(UP, request(1), 0.0))[0][0]
     for _ in range(RETRIES):
         [(link, _)] = sent(head.receive(link, refused(1), 0.0))  # type: ignore[arg-type]
-    assert told(head.receive(link, refused(1), 0.0)) == refused(1)  # type: ignore[arg-type]
+    assert told(head.receive(link, refused(1), 0.0)) == at(refused(1), link, 1 + RETRIES)  # type: ignore[arg-type]
     assert leftovers(head) == []
 
 
@@ -535,7 +541,7 @@ def test_the_only_replica_is_asked_again_after_a_while_that_grows():
         assert sent(head.expire(due)) == [(R0, 1)]
         now = due
     assert pauses == pytest.approx([0.05, 0.1])
-    assert told(head.receive(R0, refused(1), now)) == refused(1)
+    assert told(head.receive(R0, refused(1), now)) == at(refused(1), R0, 3)
     assert head.next_deadline() is None
 
 

@@ -110,7 +110,7 @@ class BatchCode(UserCode):
                 continue  # nobody waits for it any more
             try:
                 made = divide(self._run_call(members[0].call, docs), [count for _, count in shares])
-            except (KeyboardInterrupt, SystemExit):
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also an inner task's CancelledError, which is no Exception
                 self._fail([member for member, _ in shares], error)

@@ -72,7 +72,7 @@ class UserCode:
     def __call__(self, message: Message) -> Message | None:
         """Hear a REQUEST, and give its REPLY or FAILURE, or None where that comes by `step`; or a CANCEL or MORE.
 
-        Only what must end the process (such as SystemExit) is let through.
+        Only KeyboardInterrupt is let through: a method that calls ``sys.exit`` fails, and the process goes on.
         """
         if message.kind is Kind.REQUEST:
             return self._begin(message) if self._noted is None else self._begin_noted(message, self._noted)
@@ -155,9 +155,9 @@ class UserCode:
             self._watchdog.watch(request.budget)
         try:
             return call.message(Kind.REPLY, self._run(call))
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
-        except BaseException as error:  # also an inner task's CancelledError, which is no Exception
+        except BaseException as error:  # also SystemExit, and an inner task's CancelledError, which are no Exceptions
             self._report(error)
             return failure(request.call_id, call.error(error))
         finally:

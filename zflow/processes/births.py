@@ -43,6 +43,7 @@ class Births:
         self._switchboard = switchboard
         self._sockets = sockets
         self._log = log
+        log.keep_in(sockets.path)
         self._hear = hear
         self._ended = ended
         self._incarnations = 0

@@ -196,6 +196,7 @@ class Child:
             "addresses": dict(addresses),
             "replicas": {group: list(links) for group, links in (replicas or {}).items()},
             "level": log.level,
+            "log_folder": log.folder,
             "voice": [log.quiet or plan.voice.quiet, plan.voice.quiet_error, plan.voice.config._asdict()],
         }
 

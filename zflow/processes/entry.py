@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zflow.config.log_config import LogConfig, Voice
 from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
@@ -40,6 +43,7 @@ from zflow.processes.socket_directory import box_of, remove_box, remove_if_left
 from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
+from zflow.roles.front_door import FrontDoor
 from zflow.tracebacks import of_the_user
 from zflow.wire.header import Message
 
@@ -94,7 +98,9 @@ def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> 
         if words["is_shared"]:
             os.chmod(words["bind"].removeprefix("ipc://"), 0o666)  # callers may be somebody else outside
         channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
+        log.debug("serving at %s", reactor.address)
         code = _serve(reactor, log)
+        log.debug("ending, with the exit code %d", code)
     lifeline.end()
     lifeline.leave()
     return code
@@ -173,6 +179,7 @@ def _make_peer(
         _find([plan.node], plan.identity, directory)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
         tell_of_strangers = partial(log.warning, "%s")
+        _let_tell(head.door, log)
         reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
         _find(plan.nodes, plan.identity, directory)
@@ -185,6 +192,7 @@ def _make_peer(
             has_keys=bool(plan.keys),
             on_floating_failure=tell,
         )
+        _let_tell(role.door, log)
         reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
@@ -215,7 +223,15 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note
         max_concurrency=plan.max_concurrency,
         deaths=noted.deaths if noted is not None else None,
     )
+    _let_tell(role.door, log, {"of": plan.name})
     return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
+
+
+def _let_tell(door: FrontDoor, log: Log, only: Mapping[str, Any] = {}) -> None:
+    """Have a peer tell the latest log lines of its family; a worker only its own."""
+    book = log.book
+    if book is not None:
+        door.tell_log = lambda asked: book.read({**asked, **only})
 
 
 def _close(user_code: UserCode, executor: Executor, noted: Note | None) -> None:
@@ -265,7 +281,9 @@ def become(words: Words, name: str) -> Log:
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
     quiet, quiet_error, config = words["voice"]
-    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"])
+    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"], words["log_folder"])
+    logging.captureWarnings(True)
+    threading.excepthook = partial(_tell_of_thread, log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
@@ -273,6 +291,12 @@ def become(words: Words, name: str) -> Log:
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15])
     return log
+
+
+def _tell_of_thread(log: Log, ended: threading.ExceptHookArgs) -> None:
+    """A thread that user code has started ended by an exception."""
+    if ended.exc_value is not None and ended.exc_type is not SystemExit:
+        log.failure(ended.exc_value)
 
 
 def _take_place(words: Words) -> Log:

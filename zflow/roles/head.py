@@ -24,7 +24,7 @@ from zflow.roles.contract import GivenUp, Lasting, Link, Refusal, Step, Steps, f
 from zflow.roles.ejection import Ejection
 from zflow.roles.isolation import MOST_SUSPECTS, TOGETHER, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
-from zflow.roles.misfortunes import full, late, lost, too_large
+from zflow.roles.misfortunes import ended, full, late, located, lost, too_large
 from zflow.roles.pool import Pool
 from zflow.roles.retry_budget import RetryBudget
 from zflow.roles.timers import Timers
@@ -307,7 +307,7 @@ class Head:
                 neighbour.prove_well()
             if call.may_have_run and message.flags & NOT_STARTED:  # not this time, but an earlier one
                 message.flags = message.flags & ~NOT_STARTED | MAYBE_EXECUTED
-            steps.append((call.origin, message))
+            steps.append((call.origin, located(message, call, self.name)))
             self._forget(call)
         return steps + self._assign(now) if self._queue or self._isolation.is_active else steps
 
@@ -360,7 +360,7 @@ class Head:
                 self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
-        return [(origin, failure(call.call_id, lost(neighbour, self.node, is_unpaid=may_repeat)))]
+        return [(origin, ended(call, self.name, lost(neighbour, self.node, is_unpaid=may_repeat)))]
 
     def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
@@ -380,7 +380,7 @@ class Head:
         steps: Steps = []
         if origin is not None:
             error = late(self.name, self.node, call, () if self._neighbours.is_served else self.neighbours)
-            steps.append((origin, failure(call.call_id, error, not_started=not error.maybe_executed)))
+            steps.append((origin, ended(call, self.name, error)))
         if neighbour is None:
             self._forget(call)
         else:
@@ -438,7 +438,7 @@ class Head:
         if call.origin is None:
             return []
         error.maybe_executed = call.may_have_run
-        return [(call.origin, failure(call.call_id, error, not_started=not call.may_have_run))]
+        return [(call.origin, ended(call, self.name, error))]
 
     def _forget(self, call: Call) -> None:
         self._queue.release(call)

@@ -11,6 +11,7 @@ from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_r
 from zflow.executor import Executor, requests
 from zflow.roles.backlog import QUEUE_BYTES
 from zflow.roles.contract import APPLICATION
+from zflow.roles.front_door import PROBE
 from zflow.topology import Node, Topology
 from zflow.wire.frames import DOCUMENTS, part
 from zflow.wire.header import IDEMPOTENT, Kind, Message
@@ -118,6 +119,18 @@ def test_what_the_plan_says_of_a_node_reaches_its_head():
     assert role.next_deadline() == 11.5
 
 
+def test_who_waits_at_a_port_is_looked_after_every_second_and_who_asks_from_here_is_not():
+    for role in (worker_role("a/rep-0", Executor(), bind="ipc:///x"), gateway_role(TOPOLOGY, NODES, bind="ipc:///x")):
+        role.receive(ROUTE, Message(Kind.HELLO), 0.0)
+        role.receive(ROUTE, Message(Kind.REQUEST, bytes(16), "/"), 0.0)
+        assert role.door.probes_at == PROBE
+        assert (ROUTE, Kind.STATUS) in [(link, message.kind) for link, message in role.expire(PROBE)]
+    assert head_peer_role(NODES[0], bind="ipc:///x").door.probes_all
+    inline = gateway_role(TOPOLOGY, NODES)
+    inline.receive(APPLICATION, Message(Kind.REQUEST, bytes(16), "/"), 0.0)
+    assert inline.door.probes_at is None
+
+
 def asked(role, endpoint: str) -> list[object]:
     """Whom a request for `endpoint` goes to."""
     return [link for link, _ in role.receive(APPLICATION, Message(Kind.REQUEST, endpoint.encode(), endpoint), 0.0)]
@@ -189,6 +202,7 @@ def test_one_connection_can_fill_a_batch_while_another_runs(executor, credit):
 def asked_of(executor, on, count):
     """What a worker of `executor` begins at once, and when it wakes next, after a request with so many documents."""
     role = worker_role("a/rep-0", executor, bind="ipc:///x")
+    role.door.probes_all = False  # for which it would wake as well
     role.receive(ROUTE, Message(Kind.HELLO), 0.0)
     documents = DocumentArray([Document(text="abc") for _ in range(count)])
     parts = [part(DOCUMENTS, "gateway", encode_documents(documents))]

@@ -46,7 +46,7 @@ def gateway_role(
     names = [node.name for node in nodes]
     room = Room()
     heads = {node.name: head_role(node, names, room) for node in nodes}
-    return Gateway(
+    gateway = Gateway(
         topology,
         heads,
         new_id=new_id,
@@ -55,12 +55,14 @@ def gateway_role(
         new_nonce=_nonces(bind, has_keys),
         on_floating_failure=on_floating_failure,
     )
+    gateway.door.probes_all = bool(bind)  # what nobody waits for any more shall not keep others waiting
+    return gateway
 
 
 def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "", has_keys: bool = False) -> HeadPeer:
     """The head of `node` as a peer of its own; `bind` is as for a gateway."""
     workers = [replica.link for replica in node.replicas]
-    return HeadPeer(
+    head = HeadPeer(
         name or node.name,
         head_role(node),
         described_by=workers,
@@ -68,6 +70,8 @@ def head_peer_role(node: NodePlan, *, name: str = "", bind: str = "", has_keys: 
         boot=new_id(),
         new_nonce=_nonces(bind, has_keys),
     )
+    head.door.probes_all = True
+    return head
 
 
 def head_role(node: NodePlan, names: Sequence[str] = (), room: Room | None = None) -> Head | Shards:
@@ -141,7 +145,7 @@ def worker_role(
         repeatable = ["*"]
     description = {"endpoints": endpoints, "versions": {"python": platform.python_version()}}
     is_asynchronous = any(map(_runs_beside, answered.values()))
-    return Worker(
+    worker = Worker(
         name,
         boot=new_id(),
         credit=max(_credit(answered), max_concurrency if is_asynchronous else 0),
@@ -153,6 +157,8 @@ def worker_role(
         deaths=deaths,
         describe=lambda: description,
     )
+    worker.door.probes_all = True
+    return worker
 
 
 def _runs_beside(endpoint: Endpoint | None) -> bool:

@@ -27,6 +27,7 @@ FAREWELL = 0.2  # seconds; callers that are asleep between two requests never an
 class FrontDoor:
     """Who has greeted us, and what everybody may ask without being a caller.
 
+    probes_all: whether it is looked after all who wait for an outcome, and not only those who take pieces of it.
     name, role: who we are. boot: 16 bytes, of this incarnation. credit: what one connection may have outstanding.
     new_nonce: makes nonces where the port demands them, else None. idempotent: the endpoints that may run more than
     once for one call, ``*`` for all. deaths: the calls that the incarnation before died with; None where nobody knows.
@@ -53,6 +54,7 @@ class FrontDoor:
         self.draining = False
         self.leaves_at: float | None = None
         self.probes_at: float | None = None
+        self.probes_all = False
         self.dropped = 0
         self._ready: dict[str, Any] = {"boot": boot, "name": name, "role": role, "software": SOFTWARE}
         if deaths is not None:

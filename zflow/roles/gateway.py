@@ -204,7 +204,7 @@ class Gateway:
             except (InvalidRequest, UnsupportedRequest) as error:
                 return [(link, failure(message.call_id, error, not_started=True))]
         self._walks[key] = walk
-        if self.door.probes_at is None and "partial" in message.extra:
+        if self.door.probes_at is None and (self.door.probes_all or "partial" in message.extra):
             self.door.probes_at = now + PROBE
         return self._follow(self._ended(walk, GATEWAY, documents, now), now)
 

@@ -166,7 +166,7 @@ class HeadPeer:
         node = extra.setdefault("node", self._head.node)
         if "nodes" not in extra and (nodes := self.door.nodes(link)):
             extra["nodes"] = nodes
-        if self.door.probes_at is None and "partial" in extra:
+        if self.door.probes_at is None and (self.door.probes_all or "partial" in extra):
             self.door.probes_at = now + PROBE
         call_id = self._ids[key] = self._new_id()
         self._calls[call_id] = _Call(link, message.call_id, node)

@@ -202,7 +202,7 @@ class Worker:
         call = _Call(link, message, is_concurrent)
         self._calls[call_id] = call
         self._outstanding[link] = outstanding + 1
-        if self.door.probes_at is None and "partial" in message.extra:
+        if self.door.probes_at is None and (self.door.probes_all or "partial" in message.extra):
             self.door.probes_at = now + PROBE
         deadline = self.door.deadline(link, message, now)
         if deadline is not None:

@@ -6,19 +6,22 @@ heartbeats allow (3 s, noticed within one more) is given up, and what it answers
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import descendants_of
+from tests.support.processes import descendants_of, read_until
 from tests.support.rush import Rush, Victims, runs, thaw
-from zflow import Client, Document, Flow
+from zflow import Client, Flow
 
 Replicated = Callable[..., Flow]
+ROOT = Path(__file__).parents[3]
 GIVEN_UP = 4.0  # seconds
 
 
@@ -59,27 +62,40 @@ def test_row_4_one_that_stands_still_for_ever_is_given_up_and_its_late_answers_a
         assert after.errors == {}
 
 
+TREE = """
+import json, sys
+from tests.support.rush import Diarist, Rush
+from zflow import Client, Flow
+
+def tell(*told):
+    print(*told, flush=True)
+    return True
+
+options = {'uses_with': {'diary': sys.argv[1]}, 'replicas': 4}
+with Flow(quiet=True).add(uses=Diarist, **options) as flow, Client(port=flow.port) as client:
+    rush = Rush(client, 1000, on='/again').run(every=200, deed=lambda: tell('in the middle'))
+    after = Rush(client, 300).run()
+    for each in (rush, after):
+        each.check()
+    tell('outcomes', json.dumps([list(map(str, (*rush.errors.values(), *after.errors.values()))), rush.slowest,
+                                 sum(status.restarts for status in flow.status())]))
+"""
+
+
 @pytest.mark.parametrize(
     "pause", [0.5, pytest.param(10.0, marks=[pytest.mark.full, pytest.mark.time_limit(120)])], ids=["short", "long"]
 )
-def test_row_29_the_whole_tree_stands_still_and_goes_on(replicated: Replicated, pause: float) -> None:
-    with replicated() as flow, Client(port=flow.port) as client:
-        assert client.post("/again", Document(text="warm")).texts == ["WARM"]
-        frozen: list[int] = []
-
-        def freeze_all() -> bool:
-            if not frozen:
-                frozen.extend(descendants_of(os.getpid()))
-                for pid in frozen:
-                    os.kill(pid, signal.SIGSTOP)
-                threading.Timer(pause, lambda: [thaw(pid) for pid in frozen]).start()
-            return True
-
-        rush = Rush(client, 600, on="/again").run(every=200, deed=freeze_all)
-        rush.check()
-        assert rush.errors == {}
-        assert rush.slowest < pause + GIVEN_UP
-        after = Rush(client, 300).run()
-        after.check()
-        assert after.errors == {}  # everybody is there, and nobody is given up a second time
-        assert sum(status.restarts for status in flow.status()) == 0
+def test_row_29_the_whole_tree_stands_still_and_goes_on(start, diary: Path, pause: float) -> None:
+    tree = start(sys.executable, "-c", TREE, str(diary), cwd=ROOT)
+    read_until(tree, "in the middle")
+    pids = [tree.pid, *descendants_of(tree.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(pause)  # the fault itself
+    for pid in pids:
+        thaw(pid)
+    errors, slowest, restarts = json.loads(read_until(tree, "outcomes").rpartition("outcomes ")[2])
+    assert errors == []
+    assert pause < slowest < pause + GIVEN_UP
+    assert restarts == 0  # and nobody is given up a second time
+    assert tree.wait(20) == 0

@@ -59,8 +59,8 @@ def test_row_24_a_leak_ends_in_errors_that_say_so_and_new_replicas_end_them(repl
         assert after.errors == {}
 
 
-MOST = 256 * MEGA
-OF_THE_USER = 130 * MEGA  # more than is left for a replica until all is gone: its size alone would not make it the one
+MOST = 512 * MEGA
+OF_THE_USER = 215 * MEGA  # more than is left for a replica until all is gone: its size alone would not make it the one
 
 GREEDY = f"""
 import json, sys
@@ -122,7 +122,7 @@ def test_row_25_the_kernel_kills_for_memory_and_never_the_gateway_or_the_users_p
         for number in range(1, deaths + 1):
             with pytest.raises(Unavailable) as raised:
                 client.post("/take", timeout=20)
-            assert raised.value.maybe_executed and cgroup.kills == number
+            assert raised.value.maybe_executed and cgroup.kills >= number  # it may take the other replica as well
             assert client.post("/", Document(text="goes on"), timeout=20).texts == ["GOES ON"]
     after = status_of(process)
     assert after["gateway"] == before["gateway"]

@@ -29,6 +29,7 @@ CORE = [  # the oldest versions with which the suite passes; there is no reason 
 ]
 
 BUNDLE = ["packaging>=22"]  # which of its requirements a package has on another machine
+RICH = ["rich>=13"]  # finer progress bars
 HUB = ["oras>=0.2.30"]  # registries; imported when one is asked
 
 TEST = [
@@ -45,7 +46,9 @@ TEST = [
     "ipykernel>=6.29",
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
+    "dnslib>=0.9.24",  # a server for the names of pods that come and go
     *BUNDLE,
+    *RICH,
     *HUB,
 ]
 
@@ -64,7 +67,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "fuzz": FUZZ},
+    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "rich": RICH, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

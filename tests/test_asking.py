@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -372,12 +373,19 @@ def test_a_time_limit_of_years_is_as_good_as_none(client, timeout):
     assert client.post("/", "a", timeout=timeout).texts == ["a"]
 
 
-def test_progress_is_drawn_and_its_line_ended_however_the_post_ends(client, capsys):
+def test_progress_is_drawn_and_its_line_ended_however_the_post_ends(client, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
     client.post("/", ["a", "b"], show_progress=True)
     assert "2/2 docs" in capsys.readouterr().err
     with pytest.raises(ExecutorError):
         client.post("/search", "bad", show_progress=True)
     assert "POST /search" in capsys.readouterr().err
+
+
+def test_progress_is_shown_to_nobody_who_does_not_look(client, capsys):
+    client.post("/", ["a", "b"], show_progress=True)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_whoever_cannot_be_asked_says_so():

@@ -39,6 +39,16 @@ def test_on_a_terminal_one_line_is_drawn_again_and_cleared() -> None:
     assert "\n" not in stream.getvalue() and stream.getvalue().endswith("\r\x1b[K")
 
 
+def test_names_that_do_not_fit_on_the_line_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Terminal()
+    names = [f"executor{number}" for number in range(20)]
+    Waiting(stream=stream).show(names, ["gateway"])
+    told = stream.getvalue().removeprefix("\r").removesuffix("\x1b[K")
+    assert told[2:] == "1/21 waiting executor0 and 19 more to be ready..." and len(told) < 60
+    Waiting(stream=Terminal()).show(["x" * 100], [])
+
+
 @pytest.mark.parametrize(("quiet", "waiting"), [(True, ["a"]), (False, [])])
 def test_it_is_silent_when_told_to_and_when_nothing_waits(quiet: bool, waiting: list[str]) -> None:
     stream = Terminal()

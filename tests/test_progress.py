@@ -1,8 +1,11 @@
-"""The progress bar: on a terminal one line, elsewhere a few."""
+"""The progress bar: of rich's, or a line, on a terminal; nothing elsewhere."""
 
 from __future__ import annotations
 
 import io
+import re
+import sys
+import threading
 
 import pytest
 
@@ -23,6 +26,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.fixture
+def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+
+
+@pytest.mark.usefixtures("without_rich")
 def test_share_rate_and_time_left(clock: list[float]) -> None:
     stream = Terminal()
     bar = Progress("POST /index", 200, stream=stream)
@@ -33,6 +43,7 @@ def test_share_rate_and_time_left(clock: list[float]) -> None:
     )
 
 
+@pytest.mark.usefixtures("without_rich")
 def test_it_is_drawn_now_and_then_and_at_the_end(clock: list[float]) -> None:
     stream = Terminal()
     bar = Progress("x", 1000, stream=stream)
@@ -45,18 +56,7 @@ def test_it_is_drawn_now_and_then_and_at_the_end(clock: list[float]) -> None:
     assert stream.getvalue().endswith("\n")
 
 
-def test_without_a_terminal_it_is_lines(clock: list[float]) -> None:
-    stream = io.StringIO()
-    bar = Progress("x", 10, stream=stream)
-    for _ in range(10):
-        clock[0] += 1
-        bar.advance(1)
-    bar.close()
-    lines = stream.getvalue().splitlines()
-    assert 2 <= len(lines) <= 3 and "\r" not in stream.getvalue()
-    assert "10/10" in lines[-1]
-
-
+@pytest.mark.usefixtures("without_rich")
 def test_an_unknown_total_is_no_share(clock: list[float]) -> None:
     stream = Terminal()
     bar = Progress("x", None, stream=stream)
@@ -65,6 +65,52 @@ def test_an_unknown_total_is_no_share(clock: list[float]) -> None:
     assert "x: 7 docs, 7 docs/s" in stream.getvalue() and "[" not in stream.getvalue().replace("\x1b[", "")
 
 
+def test_where_nobody_looks_nothing_is_said(clock: list[float]) -> None:
+    stream = io.StringIO()
+    bar = Progress("x", 10, stream=stream)
+    for _ in range(10):
+        clock[0] += 10
+        bar.advance(1)
+    bar.close()
+    assert stream.getvalue() == ""
+
+
+def drawn_by_rich(monkeypatch: pytest.MonkeyPatch, title: str, total: int | None, clock: list[float]) -> str:
+    """What is on the screen at last."""
+    pytest.importorskip("rich.progress", reason="the extra test installs it")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = Terminal()
+    bar = Progress(title, total, stream=stream)
+    for _ in range(4):
+        clock[0] += 0.5
+        bar.advance(50)
+    bar.close()
+    frames = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\r")
+    return next(frame for frame in reversed(frames) if frame.strip())
+
+
+def test_rich_draws_it_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    threads, stdout = threading.active_count(), sys.stdout
+    told = drawn_by_rich(monkeypatch, "POST /[x]", 200, clock)
+    assert "POST /[x]" in told and "200/200 docs, 100 docs/s" in told
+    assert (threading.active_count(), sys.stdout) == (threads, stdout)
+
+
+def test_rich_draws_what_has_no_known_end(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    assert "200 docs, 100 docs/s" in drawn_by_rich(monkeypatch, "x", None, clock)
+
+
+def test_who_has_stopped_reading_disturbs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich.progress", reason="the extra test installs it")
+    stream = Terminal()
+    bar = Progress("x", 2, stream=stream)
+    stream.close()
+    bar.advance(1)
+    bar.close()
+
+
+@pytest.mark.usefixtures("without_rich")
 def test_bytes_are_told_in_megabytes(clock: list[float]) -> None:
     stream = Terminal()
     bar = Progress("encoder", 90_000_000, unit="bytes", stream=stream)

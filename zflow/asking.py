@@ -66,7 +66,7 @@ class Asker:
         parameters: plain data; ``name__key``, or a dict under an Executor's name, reaches only that Executor.
         target_executor: a simple pattern; only Executors whose name it matches are asked, others are passed by.
         request_size: Documents per request; 0 or less puts all of them into one.
-        show_progress: draw a progress bar on stderr.
+        show_progress: draw a progress bar on stderr, if that is a terminal; rich draws a finer one, if it is installed.
         continue_on_error: log a failed request and go on; its Documents are not in the result.
         return_responses: return `Response` objects instead of Documents.
         results_in_order: answers in the order of the inputs instead of that of their completion.

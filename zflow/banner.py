@@ -32,11 +32,14 @@ class Waiting:
         """`waiting` and `ready` are process names; replicas of one Executor are shown once."""
         if self._quiet or not waiting:
             return
-        names = " ".join(dict.fromkeys(name.partition("/")[0] for name in waiting))
-        line = f"{len(ready)}/{len(waiting) + len(ready)} waiting {names} {self._what}..."
+        names = list(dict.fromkeys(name.partition("/")[0] for name in waiting))
+        counted = f"{len(ready)}/{len(waiting) + len(ready)}"
+        line = f"{counted} waiting {' '.join(names)} {self._what}..."
         if self._on_terminal:
             self._turns += 1
-            self._screen.write(f"\r{_SPINNER[self._turns % len(_SPINNER)]} {line}\x1b[K")
+            room = self._screen.width - len(f"⠋ {counted} waiting  {self._what}... ")
+            told = f"{counted} waiting {_fitting(names, room)} {self._what}..."
+            self._screen.redraw(f"{_SPINNER[self._turns % len(_SPINNER)]} {told}")
         elif not self._said or time.monotonic() - self._said_at > _AGAIN:
             self._screen.write(f"{line}\n")
             self._said_at = time.monotonic()
@@ -46,6 +49,16 @@ class Waiting:
         """Leave the line to others."""
         if self._said and self._on_terminal:
             self._screen.write("\r\x1b[K")
+
+
+def _fitting(names: Sequence[str], room: int) -> str:
+    """As many of `names` as fit into so many characters, and how many others there are; at least one."""
+    told = " ".join(names)
+    for left_out in range(1, len(names)):
+        if len(told) <= room:
+            break
+        told = f"{' '.join(names[:-left_out])} and {left_out} more"
+    return told
 
 
 def ready_lines(host: str, port: int, what: str = "Flow", scaled: Mapping[str, tuple[int, int]] = {}) -> str:

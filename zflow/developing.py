@@ -115,7 +115,7 @@ class Developing(Service):
     def _reload(self, node: str, paths: list[str], look: Progress) -> None:
         forget_compiled(paths)
         told = f"detected changes in: {paths}. Refreshing the Executor"
-        self._change(node, {}, renew=True, waits=False, because=told, on_progress=look)
+        self._change(node, {}, renew=True, keeps=True, waits=False, because=told, on_progress=look)
 
     def _restart(self, node: str, paths: list[str], look: Progress) -> None:
         told = "change in Executor configuration YAML %s observed, restarting Executor deployment"

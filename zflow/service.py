@@ -88,7 +88,7 @@ class Service(Asker):
         return {"scale": self._scale, "rolling_update": self._update}
 
     def _scale(self, name: str, replicas: int, on_progress: Progress | None = None) -> None:
-        self._change(name, {"replicas": replicas}, on_progress=on_progress)
+        self._change(name, {"replicas": replicas}, keeps=True, on_progress=on_progress)
 
     def _update(
         self, name: str, uses_with: Mapping[str, Any] | None = None, on_progress: Progress | None = None
@@ -196,13 +196,15 @@ class Service(Asker):
         options: Mapping[str, Any],
         *,
         renew: bool = False,
+        keeps: bool = False,
         waits: bool = True,
         because: str = "",
         on_progress: Progress | None = None,
     ) -> None:
         """Have `node` served by the processes that it has with other `options`; renew: all of them new ones.
 
-        No request fails: who comes is ready before it is asked, who leaves finishes what it has. waits: until that is
+        No request fails: who comes is ready before it is asked, who leaves finishes what it has. keeps: new ones are of
+        the class, with the arguments, that the old ones have, whatever their YAML says by now. waits: until that is
         done. because: what one of the old ones has to log. on_progress: is told the names of the processes that are
         awaited, and of those that have come. Raises ConfigError for options that cannot be; StartError, and leaves the
         old ones in service, when a new one cannot start.
@@ -212,6 +214,7 @@ class Service(Asker):
         try:
             with self._alone(node, tell):
                 spec, workers = self._changed(node, options)
+                workers = _described_as(self._running.workers, workers) if keeps else workers
                 if renew and any(worker.keys and worker.bind for worker in workers):
                     told = "has a port of its own and keys: close the Flow and start it again instead"
                     raise ConfigError(f"{node} {told}")
@@ -278,6 +281,16 @@ class Service(Asker):
     def _lanes(self) -> Lanes:
         lanes: Lanes = self._opened().lanes
         return lanes
+
+
+def _described_as(old: Sequence[WorkerPlan], new: Sequence[WorkerPlan]) -> Sequence[WorkerPlan]:
+    """`new`, with the descriptions of those of `old` that do the same: before, behind or as one of the shards."""
+    known = {(worker.node, _part(worker)): worker.description for worker in old}
+    return [item._replace(description=known.get((item.node, _part(item)), item.description)) for item in new]
+
+
+def _part(worker: WorkerPlan) -> str:
+    return next((part for part in ("/uses-before/", "/uses-after/") if part in worker.name), "")
 
 
 def with_arguments(options: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

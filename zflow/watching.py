@@ -123,6 +123,7 @@ class FileWatch:
         if not folders:
             self._wake.wait(_TICK / 1000)
             return
+        self._log.debug("watching %s", ", ".join(folders))
         batches = self._library.watch(
             *folders,
             watch_filter=lambda change, path: self._matters(path, folders),

@@ -120,12 +120,12 @@ def test_a_tag_that_is_none_is_refused_before_anything_is_sent(here: Path) -> No
 
 def test_every_example_in_the_help_is_one_of_its_own_commands() -> None:
     for name, command in hub.commands.items():
-        assert (command.epilog or "").startswith(f"Example: zflow hub {name} ")
+        assert (command.epilog or "").strip("\b\n").startswith(f"Example: zflow hub {name} ")
 
 
 def test_the_examples_in_the_help_work(server: RegistryServer, here: Path) -> None:
     """As they are typed, but for the port: nobody knows whether 5000 is free."""
     (here / "flow.yml").write_text(f"jtype: Flow\nexecutors:\n- uses: hub://{server.host}/me/shout:1.0\n")
     for name in ("new", "push", "pull", "list", "status", "lock"):
-        example = (hub.commands[name].epilog or "").removeprefix("Example: zflow hub ")
+        example = (hub.commands[name].epilog or "").strip("\b\n").removeprefix("Example: zflow hub ")
         run(*example.replace("localhost:5000", server.host).split())

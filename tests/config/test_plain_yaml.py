@@ -209,3 +209,16 @@ def test_a_list_that_holds_itself_is_refused() -> None:
 def test_the_deepest_and_the_longest_that_is_allowed_comes_back() -> None:
     assert parse(dump(nested(MAX_DEPTH))).value == nested(MAX_DEPTH)
     assert parse(dump([0] * (MAX_NODES - 1))).value == [0] * (MAX_NODES - 1)
+
+
+def test_what_variables_have_made_is_written_as_it_is_or_as_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHO", "me: # you")
+    monkeypatch.setenv("MANY", "3")
+    read = parse("a: ${{ ENV.WHO }}\nb: ['${{ ENV.MANY }}']\nc: {d: '- ${{ ENV.WHO }}: x'}\ne: '{{'\n").value
+    assert parse(dump(read)).value == read and "ENV" not in dump(read)
+    written = dump(read, templates=True)
+    assert parse(written).value == read and "me" not in written.replace("name", "") and "3" not in written
+    monkeypatch.setenv("WHO", "somebody else")
+    assert parse(written).value["a"] == "somebody else"
+    with pytest.raises(ConfigError, match="would be replaced when it is loaded"):
+        dump({"x": "${{ ENV.WHO }}"}, templates=True)

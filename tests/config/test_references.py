@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zflow.config.references import Home, Reference, home_of, is_reference, parse_reference
+from zflow.config.references import Home, Reference, everywhere, home_of, is_reference, parse_reference
 from zflow.errors import ConfigError
 
 DIGEST = "sha256:" + "0a" * 32
@@ -100,6 +100,12 @@ def test_a_lock_file_knows_it_by_its_tag_and_it_is_fetched_by_its_digest() -> No
 def test_where_it_is(hub: str, uses: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZFLOW_HUB", hub)
     assert home_of(parse_reference(uses)) == home
+
+
+def test_it_is_named_so_that_it_means_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZFLOW_HUB", "registry.example.org/team")
+    assert str(everywhere(parse_reference("hub://x:1"))) == "hub://registry.example.org/team/x:1"
+    assert str(everywhere(parse_reference("hub://a.org/x"))) == "hub://a.org/x:latest"
 
 
 def test_without_any_registry_the_error_says_where_to_name_one() -> None:

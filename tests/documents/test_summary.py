@@ -32,12 +32,13 @@ def test_a_document_within_itself_can_be_shown(capsys):
 
 
 def test_a_table_of_what_an_array_holds(capsys):
-    DocumentArray([Document(text="a"), Document(tensor=[1, 2])]).summary()
+    documents = DocumentArray([Document(text="a"), Document(tensor=[1, 2])])
+    documents.summary()
     told = capsys.readouterr().out
     assert told.startswith("DocumentArray of 2\n")
     assert [line.split() for line in told.splitlines()[2:]] == [
-        ["id", "2", "str"],
-        ["text", "1", "str"],
+        ["id", "2", "str", repr(documents[0].id)],
+        ["text", "1", "str", "'a'"],
         ["tensor", "1", "int64[2]"],
     ]
 

@@ -36,6 +36,7 @@ def zflow_files() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("zflow*")}
 
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys, time
 from zflow import Document, Executor, Flow, requests
@@ -92,12 +93,14 @@ def test_ctrl_c_ends_everything_and_close_runs_once_each(open_flow) -> None:
 
 
 def test_ctrl_c_while_a_method_works_says_what_is_waited_for(open_flow) -> None:
-    process, _ = open_flow("f.post('/sleep')")
+    before = zflow_files()
+    process, children = open_flow("f.post('/sleep')")
     read_until(process, "^sleeping")
     os.killpg(process.pid, signal.SIGINT)
     read_until(process, r"waiting for what is under way to end, for at most \d+ s; a second Ctrl-C ends it at once")
     os.killpg(process.pid, signal.SIGINT)
     process.wait(10)
+    assert_nothing_is_left(children, before, 15)  # who has just been started again sees it when it has been born
 
 
 def test_sigterm_in_block_ends_everything(open_flow) -> None:
@@ -251,6 +254,38 @@ def test_the_gateways_port_is_the_one_that_was_asked_for(port) -> None:
         assert flow.port == port
         with Client(port=port) as client:
             assert client.post("/", Document(text="x")).texts == ["x"]
+
+
+WATCH_BINDS = """
+import sys
+
+def note(event, arguments):
+    if event == 'socket.bind' and isinstance(arguments[1], tuple):
+        with open({file!r}, 'a') as file:
+            print(sys.argv, arguments[1], file=file)
+
+sys.addaudithook(note)
+"""
+
+
+def test_no_port_is_found_by_trying_one(tmp_path: Path, run_script) -> None:
+    """Who binds a port and lets it go, to name it to another, may find it taken. Here libzmq binds, and it stays."""
+    noted = tmp_path / "binds"
+    (tmp_path / "sitecustomize.py").write_text(WATCH_BINDS.format(file=str(noted)))
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    script = (
+        "import socket\n"
+        "from zflow import *\n"
+        "for start_method in ('warm', 'spawn'):\n"
+        "    with Flow(quiet=True).add(replicas=2, start_method=start_method) as flow:\n"
+        "        with Client(port=flow.port) as client:\n"
+        "            print(len(client.post('/', 'x')), flow.port > 0)\n"
+        "{end}"
+    )
+    assert run_script(script.format(end=""), PYTHONPATH=path).stdout == "1 True\n" * 2
+    assert not noted.exists(), noted.read_text()
+    run_script(script.format(end="socket.socket().bind(('127.0.0.1', 0))\n"), PYTHONPATH=path)
+    assert noted.exists(), "nothing was watched"
 
 
 def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -> None:

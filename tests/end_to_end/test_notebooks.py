@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ class Shout(Executor):
     def count(self, **kwargs):
         for number in range(1_000_000):
             yield Document(text=str(number))
+
+    @requests(on="/until")
+    def until(self, parameters, **kwargs):
+        try:
+            for number in range(1_000_000):
+                yield Document(text=str(number))
+                time.sleep(0.01)
+        finally:
+            open(parameters["over"], "w").close()
 
     @requests(on="/sleep")
     def sleep(self, parameters, **kwargs):
@@ -124,15 +134,55 @@ async def test_an_interrupted_cell_leaves_the_flow_usable(notebook: Notebook) ->
     begun = Path(await notebook.run("import os, tempfile\nprint(os.path.join(tempfile.mkdtemp(), 'begun'))"))
     await notebook.run("flow = Flow(quiet=True).add(uses=Shout, replicas=2).start()")
     asked = asyncio.create_task(notebook.run(f"flow.post('/sleep', parameters={{'begun': {str(begun)!r}}})"))
-    while not begun.exists():
-        assert not asked.done()
-        await asyncio.sleep(0.01)
+    await exists(begun, asked)
     await notebook.interrupt()
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="KeyboardInterrupt"):
         await asked
     assert await notebook.run("flow.post('/', 'go on').texts") == "['GO ON!']"
     await notebook.run("flow.close(grace=0.5)")
     assert await notebook.run("flow") == "<Flow executor0, not open>"
+
+
+@in_a_notebook
+async def test_a_session_from_the_first_cell_to_the_last(notebook: Notebook) -> None:
+    """Define, open, call, stream, look, interrupt in the middle of a stream, and go on; at the end nothing is left."""
+    await notebook.run(DEFINE)
+    folder = Path(await notebook.run("import tempfile\nprint(tempfile.mkdtemp())"))
+    await notebook.run("flow = Flow(quiet=True).add(uses=Shout, name='shout', replicas=2).start()")
+    processes = [int(pid) for pid in (await notebook.run("print(*(item.pid for item in flow.status()))")).split()]
+    shown = await notebook.show("flow.post('/', [Document(text='<b>'), Document(text='c')])")
+    assert "&lt;B&gt;!" in shown["text/html"] and "<B>" not in shown["text/html"]
+    assert shown["text/plain"] == "<DocumentArray (length=2)>"
+    assert "2/2 docs" in await notebook.run("flow.post('/', ['a', 'b'], show_progress=True)")
+    stream = "for document in flow.stream('/count'):\n    if document.text == '3':\n        break\ndocument.text"
+    assert await notebook.run(stream) == "'3'"
+    assert (await notebook.show("flow"))["image/svg+xml"].startswith("<svg")
+    await notebook.run(f"flow.plot({str(folder / 'flow.svg')!r})")
+    assert "shout" in (folder / "flow.svg").read_text()
+
+    endless = f"for document in flow.stream('/until', parameters={{'over': {str(folder / 'over')!r}}}):\n"
+    endless += f"    open({str(folder / 'begun')!r}, 'w').close()"
+    reading = asyncio.create_task(notebook.run(endless))
+    await exists(folder / "begun", reading)
+    await notebook.interrupt()
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="KeyboardInterrupt"):
+        await reading
+    await exists(folder / "over")  # the generator is told, and ends
+    assert await notebook.run(stream) == "'3'"
+    assert await notebook.run("flow.post('/', 'go on').texts") == "['GO ON!']"
+
+    await notebook.run("flow.close()")
+    assert not any(map(is_alive, processes))
+    left = "import glob, os\nprint(*glob.glob(os.path.join(tempfile.gettempdir(), 'zflow-*')))"
+    assert await notebook.run(left) == ""
+
+
+async def exists(path: Path, meanwhile: asyncio.Task[str] | None = None) -> None:
+    """Wait until there is such a file; no longer than `meanwhile` is under way."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline and not (meanwhile and meanwhile.done()), path.name
+        await asyncio.sleep(0.01)
 
 
 def test_a_kernel_that_ends_takes_its_flows_along(tmp_path: Path) -> None:

@@ -112,9 +112,12 @@ def told(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
 # -- as promised -------------------------------------------------------------------------------------------------------
 
 SCRIPT = """\
+import os
 from zflow import Flow
 
 from my_executor import MyExecutor
+os.environ['ZFLOW_LOG_LEVEL'] = 'DEBUG'
+
 
 f = Flow(port={port}).add(uses=MyExecutor, reload=True)
 
@@ -128,7 +131,8 @@ def test_the_example_of_the_manual(tmp_path, start, port):
     source.write_text(FIRST)
     (tmp_path / "app.py").write_text(SCRIPT.format(port=port))
     flow = start(sys.executable, "app.py", cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
-    read_until(flow, "ready to use")
+    begun = read_until(flow, "ready to use")
+    assert re.search(r"executor0/rep-0@\d+\[D\]:serving at ", begun), "the level that was set after the import"
     with Client(port=port) as client:
         first = client.post(on="/", inputs=DocumentArray.empty(1))[0].text
         assert first == "I am coming from the first version of MyExecutor"
@@ -281,6 +285,7 @@ class Load:
 
     def __init__(self, flow: Flow, wanted: int) -> None:
         self.answers: list[tuple[str, ...]] = []
+        self.seconds: list[float] = []
         self.errors: list[BaseException] = []
         self.wanted = wanted
         self.is_over = False
@@ -289,10 +294,25 @@ class Load:
 
     def _ask(self, asked: Any) -> None:
         while (not self.is_over or len(self.answers) < self.wanted) and not self.errors:
+            began = time.monotonic()
             try:
                 self.answers.append(tuple(asked.post("/", [Document() for _ in range(3)]).texts))
             except BaseException as error:
                 self.errors.append(error)
+            self.seconds.append(time.monotonic() - began)
+
+    @property
+    def goes_on(self) -> bool:
+        return len(self.answers) < self.wanted and not self.errors
+
+    def told(self, what: str) -> str:
+        """Its figures, for people."""
+        took = sorted(self.seconds)
+        middle, late = took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000
+        return (
+            f"{len(self.answers)} requests, {len(self.errors)} errors, {what}: "
+            f"median {middle:.1f} ms, 99 of 100 within {late:.1f} ms, the slowest {took[-1] * 1000:.0f} ms"
+        )
 
     def wait_for(self, answer: str) -> None:
         """Let somebody be answered that."""
@@ -316,13 +336,6 @@ class Load:
 )
 @pytest.mark.time_limit(90)
 def test_under_load_no_request_fails_and_each_meets_one_version(tmp_path, told, many, edits, broken):
-    source = tells("f'{WORD} {self.word}'", "WORD = '{word}'\n") + (
-        "\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n        self.word = WORD\n"
-    )
-
-    def version(number: int) -> str:
-        return source.replace("{word}", f"v{number}")
-
     with opened(tmp_path, version(0), replicas=2) as (flow, file), Load(flow, many) as load:
         failures = 0
         for number in range(1, edits + 1):
@@ -334,10 +347,44 @@ def test_under_load_no_request_fails_and_each_meets_one_version(tmp_path, told, 
                 file.write_text(version(number))
                 wait_for_all(flow, f"v{number} v{number}")
                 load.wait_for(f"v{number} v{number}")
+    print(load.told(f"{edits} edits, {broken} of them broken"))
     assert load.errors == []
-    versions = {text for texts in load.answers for text in texts}
-    assert len(load.answers) >= many and len(versions) == edits - broken + 1
+    assert len(load.answers) >= many and len(versions_in(load)) == edits - broken + 1
+
+
+@pytest.mark.full
+@pytest.mark.time_limit(300)
+def test_reloaded_each_second_under_load(tmp_path):
+    """Whether or not the one before has been taken over yet."""
+    with opened(tmp_path, version(0), replicas=2) as (flow, file):
+        with Load(flow, 10_000) as load:
+            edits, began = 0, time.monotonic()
+            while load.goes_on or (edits < 20 and not load.errors):
+                if time.monotonic() - began >= edits + 1:
+                    edits += 1
+                    file.write_text(version(edits))
+                time.sleep(0.01)
+            load.is_over = True
+        wait_for_all(flow, f"v{edits} v{edits}")
+    seen = versions_in(load)
+    print(load.told(f"{edits} edits in {time.monotonic() - began:.0f} s, of which {len(seen) - 1} were met"))
+    assert load.errors == [] and len(load.answers) >= 10_000
+    assert edits >= 20 and seen <= {f"v{number} v{number}" for number in range(edits + 1)}
+    assert len(seen) > edits // 2
+
+
+def version(number: int) -> str:
+    """Of an Executor that tells its module's version and that of the class, which must be the same one."""
+    source = tells("f'{WORD} {self.word}'", "WORD = '{word}'\n") + (
+        "\n    def __init__(self, **kwargs):\n        super().__init__(**kwargs)\n        self.word = WORD\n"
+    )
+    return source.replace("{word}", f"v{number}")
+
+
+def versions_in(load: Load) -> set[str]:
+    """What has answered; each request by one version alone."""
     assert all(len(set(texts)) == 1 and len(set(texts[0].split())) == 1 for texts in load.answers)
+    return {text for texts in load.answers for text in texts}
 
 
 # -- other ways to serve -----------------------------------------------------------------------------------------------

@@ -106,7 +106,9 @@ class Load:
 # -- as promised -------------------------------------------------------------------------------------------------------
 
 SCRIPT = """\
+import os
 from zflow import Flow, Executor, requests
+os.environ['ZFLOW_LOG_LEVEL'] = 'DEBUG'
 
 
 class MyExecutorBeforeRestart(Executor):
@@ -177,6 +179,32 @@ def test_a_file_that_python_code_reloads_and_yaml_restarts(folder):
         wait_for_answer(deployment, "A")  # it keeps the name that it had by its first class
         (folder / "classes.py").write_text(CLASSES.replace("self.word.upper()", "'new'"))
         wait_for_answer(deployment, "new")
+
+
+def test_reload_cannot_take_another_class_and_restart_can(folder):
+    file = folder / "say.yml"
+    with Flow(reload=True).add(uses=str(file)) as reloaded, Flow(restart=True).add(uses=str(file)) as restarted:
+        file.write_text(executor_yaml("Shout"))
+        wait_for_answer(restarted, "A")
+        (folder / "classes.py").write_text(CLASSES.replace("text + self.word for", "text + self.word * 2 for"))
+        wait_for_answer(reloaded, "aa")  # its class is read anew, and is still the one that it began with
+        assert answer(restarted) == "A"
+
+
+def test_replicas_that_come_later_are_what_the_others_are_whatever_the_file_says_by_now(folder):
+    file = folder / "say.yml"
+    with Flow().add(uses=str(file), name="say") as flow:
+        file.write_text(executor_yaml("Shout", "b"))
+        flow.scale("say", replicas=3)
+        assert {answer(flow) for _ in range(12)} == {"a"}
+        flow.rolling_update("say")
+        assert {answer(flow) for _ in range(12)} == {"B"}
+
+
+def test_where_there_is_nothing_to_watch_with_it_says_so(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    with pytest.raises(ConfigError, match=r"reload and restart need watchfiles>=0\.18, which is not installed here"):
+        Flow().add(uses=str(folder / "say.yml"), restart=True).start()
 
 
 def test_what_cannot_be_restarted_is_refused(folder):

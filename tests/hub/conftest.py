@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from tests.support.registry import RegistryServer, registry
 from zflow.hub.cache import Cache
+from zflow.terminal import Screen
 
 EXECUTOR = '''"""An Executor for tests."""
 from pathlib import Path
@@ -25,6 +28,16 @@ class Shout(Executor):
             doc.text = doc.text.upper()
 '''
 CONFIG = "jtype: Shout\nmetas:\n  name: shout\n  description: loud\n  py_modules: [executor.py]\n"
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal that somebody looks at, without rich."""
+    shown = type("Terminal", (io.StringIO,), {"isatty": lambda self: True})()
+    monkeypatch.setattr("zflow.progress.Screen", lambda stream: Screen(stream or shown))
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setenv("COLUMNS", "120")
+    return shown
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,9 @@ def test_a_name_that_no_archive_can_hold_is_refused(folder: Path) -> None:
 def test_more_than_is_allowed_is_refused_before_anything_is_packed(folder: Path) -> None:
     with pytest.raises(ConfigError, match="has 2 files and .* more than 1 files"):
         contents_of(folder, Limits(files=1))
-    with pytest.raises(ConfigError, match="or 100 bytes; let the Executor fetch what is large"):
+    with pytest.raises(
+        ConfigError, match="or 100 bytes; let the Executor fetch what is large, or allow more: ZFLOW_HUB_SIZE"
+    ):
         contents_of(folder, Limits(size=100))
 
 

@@ -275,8 +275,9 @@ def test_two_processes_at_once_fetch_it_once(server: RegistryServer, folder: Pat
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(2.0)
         door.release.set()
-        told = [process.communicate(timeout=20)[0] for process in (first, second)]
-    assert told[0] == told[1] and Path(told[0].strip(), "large.bin").stat().st_size == 4 << 20
+        told = [process.communicate(timeout=20) for process in (first, second)]
+    assert told[0][0] == told[1][0] and Path(told[0][0].strip(), "large.bin").stat().st_size == 4 << 20
+    assert "already; waiting for it" in told[1][1]
 
 
 def test_when_the_first_of_two_is_killed_the_second_fetches_it(server: RegistryServer, folder: Path) -> None:
@@ -298,12 +299,9 @@ def test_a_registry_that_nobody_answers_for_is_unavailable(cache: Cache) -> None
     assert not cache.root.exists()
 
 
-def test_large_packages_are_seen_to_come(
-    server: RegistryServer, folder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_large_packages_are_seen_to_come(server: RegistryServer, folder: Path, screen: io.StringIO) -> None:
     (folder / "large.bin").write_bytes(os.urandom(2 << 20))
     reference = pushed(server, folder, "seen")
-    capfd.readouterr()
     package: Package = fetch(reference)
     assert package.came
-    assert "fetch seen: [########################] 2.1/2.1 MB" in capfd.readouterr().err
+    assert "fetch seen: [########################] 2.1/2.1 MB" in screen.getvalue()

@@ -7,6 +7,9 @@ import hashlib
 import http.server
 import io
 import json
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,7 @@ import pytest
 
 from tests.support.registry import SECRET, USER, RegistryServer, registry
 from zflow.config.references import Home, parse_reference
-from zflow.errors import AuthError, HubError, Unavailable
+from zflow.errors import AuthError, ConfigError, HubError, Unavailable
 from zflow.hub import registry as asked
 from zflow.hub.fetching import fetch
 from zflow.hub.pushing import push
@@ -83,11 +86,35 @@ def test_one_that_speaks_no_tls_is_told_so(server: RegistryServer) -> None:
             opened.tags("x")
 
 
+def test_one_with_tls_is_asked_by_it_and_only_if_its_certificate_is_trusted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, to make a certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = ["-nodes", "-newkey", "rsa:2048", "-subj", "/CN=zflow-test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", "-x509", *words], check=True, capture_output=True, timeout=60)
+    with registry(tmp_path / "secure", users=True, tls=(certificate, key)) as secure:
+        log_in(secure.host, USER, SECRET)
+        monkeypatch.setenv("ZFLOW_HUB", f"https://{secure.host}")
+        with pytest.raises(AuthError, match="cannot be trusted: .*certificate"):
+            push(folder, parse_reference("hub://secured"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        pushed = push(folder, parse_reference("hub://secured"))
+        assert fetch(pushed.reference).digest == pushed.reference.digest
+        monkeypatch.setenv("ZFLOW_HUB", f"http://{secure.host}")
+        with pytest.raises(HubError, match="answers 400"):
+            fetch(parse_reference("hub://secured"))
+
+
 # -- hostile ones ------------------------------------------------------------------------------------------------------
 
 
 class Scripted(http.server.BaseHTTPRequestHandler):
-    """Answers each path as `answers` says: code, headers, body. heard: paths with the Authorization they came with."""
+    """Answers each path, or each path and who asks, as `answers` says: code, headers, body. heard: paths with the
+    Authorization they came with.
+    """
 
     answers: dict[str, tuple[int, dict[str, str], bytes]]
     heard: list[tuple[str, str | None]]
@@ -95,7 +122,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         type(self).heard.append((path, self.headers.get("Authorization")))
-        code, headers, body = self.answers.get(path, (404, {}, b""))
+        known = f"{path} {self.headers.get('Authorization')}"
+        code, headers, body = self.answers.get(known if known in self.answers else path, (404, {}, b""))
         self.send_response(code)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -132,6 +160,16 @@ def script() -> Iterator[Script]:
     made.server.shutdown()
     made.thread.join(10)
     made.server.server_close()
+
+
+def test_who_has_no_account_gets_a_token_for_everybody(script: Script) -> None:
+    realm = f'Bearer realm="http://{script.host}/token",service="r",scope="repository:x:pull"'
+    script.answer("/v2/x/tags/list", 401, WWW_Authenticate=realm)
+    script.answer("/v2/x/tags/list Bearer t0", 200, b'{"tags": ["1"]}')
+    script.answer("/token", 200, b'{"access_token": "t0"}')
+    with Registry(home(script.host)) as opened:
+        assert opened.tags("x") == ["1"] == opened.tags("x")
+    assert [path for path, _ in script.heard] == ["/v2/x/tags/list", "/token", "/v2/x/tags/list", "/v2/x/tags/list"]
 
 
 def test_a_token_is_fetched_with_our_secret_and_used_for_the_registry_alone(script: Script) -> None:
@@ -234,6 +272,20 @@ def test_one_that_says_nothing_is_not_waited_for_for_ever(script: Script, monkey
     script.handler.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]  # it keeps the connection, and is silent
     with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="cannot be reached"):
         opened.manifest("x", "1")
+
+
+def test_one_that_wants_to_be_asked_tomorrow_is_given_up(script: Script) -> None:
+    script.answer("/v2/x/manifests/1", 503, b"", Retry_After="86400")
+    with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="answers 503"):
+        opened.manifest("x", "1")
+    assert len(script.heard) == 3
+
+
+def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "oras", None)
+    monkeypatch.setitem(sys.modules, "oras.logger", None)
+    with pytest.raises(ConfigError, match=r"registries need the extra `hub` .*pip install 'zflow\[hub\]'"):
+        Registry(home("localhost:1"))
 
 
 def test_one_that_is_too_slow_is_given_up(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,15 +34,15 @@ class RegistryServer(NamedTuple):
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, users: bool = False) -> Iterator[RegistryServer]:
-    """One that runs until the end of the block. users: it lets only USER in, by SECRET."""
+def registry(folder: Path, *, users: bool = False, tls: tuple[Path, Path] | None = None) -> Iterator[RegistryServer]:
+    """One that runs until the end of the block. users: it lets only USER in, by SECRET. tls: certificate and key."""
     if shutil.which(_PROGRAM) is None:
         pytest.skip(f"{_PROGRAM} is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         "version: 0.1",
         f"storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}",
-        "http: {addr: '127.0.0.1:0', secret: test}",
+        f"http: {{addr: '127.0.0.1:0', secret: test{_tls(tls)}}}",
     ]
     if users:
         (folder / "users").write_text(_USERS)
@@ -61,3 +61,7 @@ def registry(folder: Path, *, users: bool = False) -> Iterator[RegistryServer]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _tls(files: tuple[Path, Path] | None) -> str:
+    return f", tls: {{certificate: {files[0]}, key: {files[1]}}}" if files else ""

@@ -101,6 +101,12 @@ def home_of(reference: Reference) -> Home:
     return Home(asked, "" if reference.registry or not prefix else f"{prefix}/", secure)
 
 
+def everywhere(reference: Reference) -> Reference:
+    """The same for machines on which ZFLOW_HUB is something else. Raises ConfigError as `home_of` does."""
+    home = home_of(reference)
+    return reference._replace(registry=home.host, name=home.prefix + reference.name)
+
+
 def _is_registry(text: str) -> bool:
     return text.lower() == "localhost" or "." in text or ":" in text
 

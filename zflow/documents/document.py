@@ -249,6 +249,12 @@ class Document:
         """Prints its fields, and the Documents within it as a tree."""
         print(summary.tree(self))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from zflow.documents import as_html  # what a notebook needs is nothing for every worker
+
+        return as_html.of_document(self)
+
     # -- as dict, JSON, bytes ------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:

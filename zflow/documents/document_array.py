@@ -376,6 +376,12 @@ class DocumentArray:
         """Prints how many Documents there are, and what fields they have."""
         print(summary.table(self))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from zflow.documents import as_html  # what a notebook needs is nothing for every worker
+
+        return as_html.of_array(self)
+
 
 def _documents_of(documents: Any) -> list[Document]:
     """A list of its own of the Documents in `documents`."""

@@ -19,7 +19,7 @@ _WIDEST = 10  # chunks or matches shown of one document
 
 def one_line(document: Document) -> str:
     """``Document(id='…', text='hello', tensor=f4[2, 3], chunks=2)``."""
-    told = [f"{name}={_short(name, getattr(document, name))}" for name in document.non_empty_fields]
+    told = [f"{name}={short(name, getattr(document, name))}" for name in document.non_empty_fields]
     return f"Document({', '.join(told)})"
 
 
@@ -39,29 +39,36 @@ def tree(document: Document, indent: str = "", depth: int = 0) -> str:
 
 
 def table(documents: DocumentArray) -> str:
-    """How many documents there are, and per field how many set it and what kinds of values it has."""
-    rows = [("field", "set in", "values")]
+    """How many documents there are, and per field how many set it, what kinds of values it has, and the first."""
+    rows = [("field", "set in", "values", "the first")]
     counts: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
+    firsts: dict[str, str] = {}
     for document in documents:
         for name in document.non_empty_fields:
             counts[name] += 1
-            kinds.setdefault(name, Counter())[_kind(name, getattr(document, name))] += 1
+            value = getattr(document, name)
+            kinds.setdefault(name, Counter())[kind(name, value)] += 1
+            if name not in firsts:
+                firsts[name] = "" if name in ARRAYS else short(name, value)
     for name in counts:
         seen = [kind for kind, _ in kinds[name].most_common(3)]
-        rows.append((name, str(counts[name]), ", ".join(seen) + (" ..." if len(kinds[name]) > 3 else "")))
+        told = ", ".join(seen) + (" ..." if len(kinds[name]) > 3 else "")
+        rows.append((name, str(counts[name]), told, firsts[name]))
     return "\n".join([f"DocumentArray of {len(documents)}", *_aligned(rows)])
 
 
-def _aligned(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+def _aligned(rows: Iterable[tuple[str, str, str, str]]) -> list[str]:
     lines = list(rows)
-    first, second = (max(len(line[at]) for line in lines) for at in (0, 1))
-    return [f"  {name:<{first}}  {count:>{second}}  {values}" for name, count, values in lines]
+    first, second, third = (max(len(line[at]) for line in lines) for at in (0, 1, 2))
+    told = (f"  {name:<{first}}  {count:>{second}}  {values:<{third}}  {value}" for name, count, values, value in lines)
+    return [line.rstrip() for line in told]
 
 
-def _short(name: str, value: Any) -> str:
+def short(name: str, value: Any) -> str:
+    """What a field holds, in some characters."""
     if name in ARRAYS:
-        return _kind(name, value)
+        return kind(name, value)
     if name in NESTED:
         return str(len(value))
     if isinstance(value, bytes):
@@ -72,7 +79,8 @@ def _short(name: str, value: Any) -> str:
     return told if len(told) <= 2 * _TEXT else f"{told[: 2 * _TEXT - 3]}..."
 
 
-def _kind(name: str, value: Any) -> str:
+def kind(name: str, value: Any) -> str:
+    """Of what kind it is: of an array its dtype and shape."""
     if name in ARRAYS:
         return f"{getattr(value, 'dtype', type(value).__name__)}{list(getattr(value, 'shape', ()))}"
     return type(value).__name__

@@ -51,7 +51,8 @@ def contents_of(folder: Path, limits: Limits) -> Contents:
     if len(entries) > limits.files or packed_size(entries) > limits.size:
         told = f"{folder} has {len(entries)} files and {packed_size(entries)} bytes"
         raise ConfigError(
-            f"{told}, more than {limits.files} files or {limits.size} bytes; let the Executor fetch what is large"
+            f"{told}, more than {limits.files} files or {limits.size} bytes; let the Executor fetch what is large, "
+            "or allow more: ZFLOW_HUB_SIZE"
         )
     definition = checked_config(folder)
     return Contents(folder, tuple(entries), definition, requirements_of(folder))

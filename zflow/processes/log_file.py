@@ -34,6 +34,10 @@ class LogFile(logging.Handler):
             line = f"{self.format(record)}\n"
         except Exception:  # the text and the values of a user's call do not fit each other
             line = f"{record.pathname}:{record.lineno}: a log line that is none\n"
+        self.tell(line)
+
+    def tell(self, line: str) -> None:
+        """Write a line that is one already, with its end."""
         try:
             self._append(line.encode("utf-8", "backslashreplace"))
         except OSError as error:  # the disk is full, the folder is gone
@@ -68,8 +72,11 @@ class LogFile(logging.Handler):
         try:
             return os.open(self._path, flags, 0o640)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            self._make_folder()
             return os.open(self._path, flags, 0o640)
+
+    def _make_folder(self) -> None:
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
 
     def _is_at_our_path(self, descriptor: int) -> bool:
         """Somebody may have put it aside while we waited for the lock."""

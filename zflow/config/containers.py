@@ -33,8 +33,8 @@ _SAFE: dict[str, Any] = {
 _IN_THE_IMAGE = {
     "install_requirements": "what it requires is in the image",
     "py_modules": "its code is in the image",
-    "install_requirements": "what it requires is in the image",
-    "reload": "its code is in the image: build that anew, and renew the Executor by restart or rolling-update",
+    "reload": "its code is in the image: build that anew, and renew the Executor by rolling-update",
+    "restart": "it is described in no file of its own: say restart of the Flow whose YAML file names its image",
     "start_method": "no process is forked for it",
 }
 

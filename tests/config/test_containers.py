@@ -60,6 +60,10 @@ def test_a_volume_must_be_there_and_a_workspace_will_be(tmp_path: Path) -> None:
         ({"reload": True}, "reload is not for a container: its code is in the image: build that anew"),
         ({"py_modules": "x.py"}, "py_modules is not for a container: its code is in the image"),
         ({"install_requirements": True}, "install_requirements is not for a container: what it requires is in"),
+        (
+            {"restart": True},
+            "restart is not for a container: it is described in no file of its own: say restart of the",
+        ),
         ({"start_method": "spawn"}, "start_method is not for a container"),
     ],
 )
@@ -69,7 +73,7 @@ def test_what_is_about_code_here_is_refused(options: dict[str, Any], told: str) 
 
 
 def test_what_a_flow_says_for_all_does_not_concern_it() -> None:
-    spec = FlowSpec.from_options(reload=True, start_method="spawn").add(uses="docker://x:1")
+    spec = FlowSpec.from_options(reload=True, restart=True, start_method="spawn").add(uses="docker://x:1")
     assert container_of(spec.executors[0]) is not None
 
 

@@ -31,9 +31,10 @@ _SAFE: dict[str, Any] = {
     "log_driver": "none",  # what it says is told as it comes; a copy with the engine would grow without end
 }
 _IN_THE_IMAGE = {
-    "py_modules": "its code is in the image",
     "install_requirements": "what it requires is in the image",
-    "reload": "its code is in the image: build that anew, and renew the Executor by restart or rolling-update",
+    "py_modules": "its code is in the image",
+    "reload": "its code is in the image: build that anew, and renew the Executor by rolling-update",
+    "restart": "it is described in no file of its own: say restart of the Flow whose YAML file names its image",
     "start_method": "no process is forked for it",
 }
 

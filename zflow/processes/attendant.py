@@ -49,6 +49,7 @@ from zflow.wire.header import VERSION
 _MOST = 1 << 20  # bytes of a message from a container
 _LINE = 1 << 16  # bytes after which a line is told that has not ended
 _LAST_LINES = 20
+_LONGEST_TOLD = 500  # letters of each of them
 _SOONER = 0.3  # seconds that the container ends before we must
 _LEAVING = 5.0  # seconds for a container to end whose worker is gone
 _HEARD_WITHIN = 2.0  # seconds for a supervisor to take what it is told
@@ -205,7 +206,7 @@ class Attendant:
 
     def _tell_line(self, line: str) -> None:
         if not self._is_ready:
-            self._said.append(line)
+            self._said.append(line[:_LONGEST_TOLD])
 
     def _hear(self) -> bool:
         """Hear the worker. False when there will be no more of it."""

@@ -96,7 +96,7 @@ def test_a_lane_that_looks_again_knows_that_its_peer_has_left(served):
 
     def knows() -> bool:
         lane.catch_up()
-        return not lane._carrier.role._is_served()
+        return not lane._carrier.role._neighbours.is_served
 
     hold_until(knows)
     lane.ask(question(budget=50_000))

@@ -209,3 +209,11 @@ def test_a_list_that_holds_itself_is_refused() -> None:
 def test_the_deepest_and_the_longest_that_is_allowed_comes_back() -> None:
     assert parse(dump(nested(MAX_DEPTH))).value == nested(MAX_DEPTH)
     assert parse(dump([0] * (MAX_NODES - 1))).value == [0] * (MAX_NODES - 1)
+
+
+def test_a_file_that_is_not_there_is_perhaps_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=r"flow\.yaml does not exist: did you mean 'flow\.yml'\?"):
+        parse(tmp_path / "flow.yaml")
+    with pytest.raises(ConfigError, match=r"other\.yml does not exist$"):
+        parse(tmp_path / "other.yml")

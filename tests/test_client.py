@@ -91,7 +91,8 @@ def test_another_host_takes_a_server_key_or_a_word(kind, tmp_path):
 @pytest.mark.parametrize(
     "host, port, told",
     [
-        ("127.0.0.1", None, "port: which port does the peer listen on"),
+        ("127.0.0.1", None, "port: which port does the peer listen on, .* as in 127.0.0.1:12345"),
+        ("12345", None, "Say host:12345, as in localhost:12345"),
         ("127.0.0.1", 0, "port: expected a whole number from 1 to 65535, got 0"),
         ("127.0.0.1", 65536, "port: expected a whole number"),
         ("127.0.0.1", "5000", "port: expected a whole number from 1 to 65535, got '5000'"),

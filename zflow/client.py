@@ -144,7 +144,8 @@ def address_of(host: str, port: int | None = None) -> str:
             raise ConfigError(f"host {host!r} names another port than port={port}")
         given, port = name, int(tail)
     if port is None:
-        raise ConfigError("port: which port does the peer listen on? Give port=, or host='name:port'")
+        told = f"host:{given}, as in localhost:{given}" if given.isdigit() else f"{given}:port, as in {given}:12345"
+        raise ConfigError(f"port: which port does the peer listen on, and on which host? Say {told}")
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ConfigError(f"port: expected a whole number from 1 to 65535, got {port!r}")
     if given == "0.0.0.0":

@@ -94,6 +94,10 @@ def test_a_definition_keeps_what_was_given_with_absolute_modules_in_one_place() 
         ({"jtype": "builtins.dict"}, "flow.yml:3 uses.jtype: expected the bare name"),
         ({"jtype": ["A"]}, "uses.jtype: expected the bare name"),
         ({}, "uses.jtype: the definition names no class"),
+        (
+            {"jtype": "Flow", "executors": []},
+            'uses.jtype: expected the class of an Executor, got "Flow"; a Flow is served',
+        ),
         ({"jtype": "A", "with": {"runtime_args": {}}}, "uses.with.runtime_args: runtime_args is no argument"),
         ({"jtype": "A", "metas": {"names": "x"}}, "uses.metas.names: unknown key \"names\": did you mean 'name'?"),
         ({"jtype": "A", "metas": [1]}, "uses.metas: expected a map"),

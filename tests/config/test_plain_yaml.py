@@ -222,3 +222,11 @@ def test_what_variables_have_made_is_written_as_it_is_or_as_it_was_read(monkeypa
     assert parse(written).value["a"] == "somebody else"
     with pytest.raises(ConfigError, match="would be replaced when it is loaded"):
         dump({"x": "${{ ENV.WHO }}"}, templates=True)
+
+
+def test_a_file_that_is_not_there_is_perhaps_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=r"flow\.yaml does not exist: did you mean 'flow\.yml'\?"):
+        parse(tmp_path / "flow.yaml")
+    with pytest.raises(ConfigError, match=r"other\.yml does not exist$"):
+        parse(tmp_path / "other.yml")

@@ -194,7 +194,11 @@ def test_a_fault_in_an_entry_has_file_line_and_path(entry: str, told: str, tmp_p
     [
         ("", "expected 'jtype: Flow', got nothing"),
         ("with: {}", "YAML:1 jtype: expected 'jtype: Flow', got nothing"),
-        ("jtype: Deployment", "expected 'jtype: Flow', got \"Deployment\""),
+        (
+            "jtype: Deployment",
+            "expected 'jtype: Flow', got \"Deployment\"; a Deployment is served by `zflow deployment`",
+        ),
+        ("jtype: Mine\nmetas: {}", "YAML:1 jtype: expected 'jtype: Flow', got \"Mine\"; an Executor is served by `"),
         ("[1]", "YAML:1: expected a map, got [1]"),
         ("jtype: Flow\nversion: 2", "YAML:2 version: expected version '1', got 2"),
         ("jtype: Flow\nexecutor: []", "YAML:2 executor: unknown key \"executor\": did you mean 'executors'?"),

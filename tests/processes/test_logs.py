@@ -315,3 +315,9 @@ def test_an_executor_has_a_logger_unless_it_has_its_own() -> None:
     assert Telling().logger.name == "zflow.Telling"
     assert Telling(runtime_args={"name": "t/rep-1"}).logger.name == "zflow.t/rep-1"
     assert Own().logger == "mine"
+
+
+def test_who_says_nothing_makes_no_logger() -> None:
+    log = Log("executor0/rep-0", level="INFO")
+    log.debug("serving")
+    assert "_logger" not in vars(log)

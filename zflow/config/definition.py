@@ -30,6 +30,10 @@ Definition = dict[str, Any]
 Uses = None | type[Executor] | str | Definition
 
 KEYS = ("jtype", "with", "metas", "requests", "dynamic_batching", "py_modules", "workspace")
+SERVED_BY = {  # what else a YAML file may describe
+    "Flow": "a Flow is served by `zflow flow`",
+    "Deployment": "a Deployment is served by `zflow deployment`",
+}
 _OWN_KEYS = ("metas", "requests", "runtime_args", "dynamic_batching")  # what `with` must not give to __init__
 _SUFFIXES = (".yml", ".yaml", ".jaml", ".json")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -134,10 +138,11 @@ def checked_definition(given: Any, folder: Folder, place: Place) -> Definition:
     """A definition with only the keys that were given, every one checked, every path absolute."""
     if not isinstance(given, Mapping):
         raise place.fault(f"expected the definition of an Executor (jtype: ..., with: ...), got {shown(given)}")
+    jtype = _checked_jtype(given.get("jtype"), place.down("jtype"))
     for key in given:
         if key not in KEYS:
             raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), KEYS)}")
-    definition: Definition = {"jtype": _checked_jtype(given.get("jtype"), place.down("jtype"))}
+    definition: Definition = {"jtype": jtype}
     if given.get("with"):
         definition["with"] = checked_arguments(given["with"], place.down("with"))
     metas = _checked_part(checked_metas, given, "metas", place)
@@ -158,6 +163,8 @@ def checked_definition(given: Any, folder: Folder, place: Place) -> Definition:
 
 def _checked_jtype(jtype: Any, place: Place) -> str:
     """A bare name: a file that could name any import path would decide what is run."""
+    if isinstance(jtype, str) and jtype in SERVED_BY:
+        raise place.fault(f"expected the class of an Executor, got {shown(jtype)}; {SERVED_BY[jtype]}")
     if isinstance(jtype, str) and jtype.isidentifier():
         return jtype
     if jtype is None:

@@ -8,6 +8,7 @@ stand where the caller allows a class to be named; it is read as ``jtype: Name``
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from zflow.config import environment
 from zflow.config.places import Path as Keys
 from zflow.config.places import Place, shown
-from zflow.errors import ConfigError
+from zflow.errors import ConfigError, nearest
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -100,13 +101,22 @@ def _read(path: Path, place: Place) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise place.fault(f"{shown(str(path))} cannot be read: {error}") from error
     if problem:
-        raise place.fault(f"{path} {problem}")
+        raise place.fault(f"{path} {problem}{_near(path)}")
     if len(data) > MAX_BYTES:
         raise place.fault(f"more than {MAX_BYTES} bytes; no configuration is that long")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise place.fault(f"not UTF-8 (byte {error.start}); save the file as UTF-8") from error
+
+
+def _near(path: Path) -> str:
+    """A file beside it whose name is nearly the same."""
+    with contextlib.suppress(OSError):
+        hint = nearest(path.name, [item.name for item in path.parent.glob("*.y*ml")])
+        if hint.startswith("did you mean"):
+            return f": {hint}"
+    return ""
 
 
 def _bounded(text: str, place: Place) -> str:

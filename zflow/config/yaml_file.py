@@ -22,6 +22,7 @@ from typing import Any
 
 from zflow.config.container_options import VOLUMES, checked_volumes, relative_volumes
 from zflow.config.definition import (
+    SERVED_BY,
     Folder,
     checked_modules,
     checked_uses,
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 KEYS = ("jtype", "version", "with", "gateway", "executors")
+_AN_EXECUTOR = "an Executor is served by `zflow executor`"
 _GATEWAY_KEYS = ("port", "port_expose", "host")
 USES = ("uses", "uses_before", "uses_after")
 FOLDERS = ("workspace", "keys")
@@ -129,11 +131,15 @@ def class_allowed(path: Keys) -> bool:
 
 def check_root(root: Mapping[str, Any], place: Place, jtype: str, keys: Sequence[str]) -> None:
     """Raise ConfigError for a key that is not among `keys`, another jtype, or a version that we do not know."""
+    given = root.get("jtype")
+    told = f"expected 'jtype: {jtype}', got {shown(given)}"
+    if isinstance(given, str) and given != jtype:  # its keys are those of what it really is
+        raise place.down("jtype").fault(f"{told}; {SERVED_BY.get(given, _AN_EXECUTOR)}")
     for key in root:
         if key not in keys:
             raise place.down(key).fault(f"unknown key {shown(key)}: {nearest(str(key), keys)}")
-    if root.get("jtype") != jtype:
-        raise place.down("jtype").fault(f"expected 'jtype: {jtype}', got {shown(root.get('jtype'))}")
+    if given != jtype:
+        raise place.down("jtype").fault(told)
     if str(root.get("version", "1")) not in ("1", "1.0"):
         raise place.down("version").fault(f"expected version '1', got {shown(root['version'])}")
 

@@ -141,7 +141,8 @@ class Log:
             self._logger.addHandler(_with_json(Page(folder, self.name)))
 
     def debug(self, text: str, *values: object) -> None:
-        self._logger.debug(text, *values)
+        if self.level == "DEBUG":  # else there is still nothing to say, and no logger to be made
+            self._logger.debug(text, *values)
 
     def info(self, text: str, *values: object) -> None:
         self._logger.info(text, *values)

@@ -117,5 +117,5 @@ def test_the_wheel_has_the_templates() -> None:
     templates = ROOT / "zflow" / "templates"
     found = {path for path in (ROOT / "zflow").glob(pattern) if path.is_file()}
     assert found == {path for path in templates.rglob("*") if path.is_file()}
-    assert len(found) == 9
+    assert len(found) == 10
     assert "zflow.templates" not in find_packages(str(ROOT))

@@ -385,3 +385,20 @@ def test_any_description_is_a_flow_or_a_config_error(options: Any, gateway: Any,
 def test_peers_are_saved_and_read_again() -> None:
     spec = FlowSpec.from_options(peers={"a": "x:1", "b/shard-0": ["y:2", "z:3"]}).add(name="a")
     assert load_flow(dump_flow(spec)) == spec
+
+
+def test_what_a_container_may_do_is_saved_and_read_again_and_its_folders_are_named_from_the_file(file: Path) -> None:
+    spec = FlowSpec.from_options().add(
+        uses="docker://me/x:1",
+        volumes=[f"{file.parent}/data:/data:ro", "/elsewhere:/x"],
+        gpus=[0, 1],
+        entrypoint="python -m 'my zflow'",
+        docker_kwargs={"network_mode": "bridge", "tmpfs": {"/cache": "size=1g"}, "read_only": False},
+    )
+    text = dump_flow(spec, file.parent)
+    assert "data:/data:ro" in text and f"{file.parent}/data" not in text
+    file.write_text(text)
+    assert load_flow(file) == spec
+    file.write_text("jtype: Flow\nexecutors: [{uses: 'docker://x', volumes: ['data:in']}]\n")
+    with pytest.raises(ConfigError, match=r'flow.yml:2 executors\[0\].volumes: "data:in": "in" is no place'):
+        load_flow(file)

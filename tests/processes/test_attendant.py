@@ -123,6 +123,10 @@ def test_what_is_no_message_is_not_believed(fake: Path, monkeypatch: pytest.Monk
     assert "image liar:1: it ended with exit code 137 before it reported" in fault("liar")
 
 
+def test_a_link_to_the_socket_of_somebody_else_is_not_followed(fake: Path) -> None:
+    assert "image thief:1: it says that it is ready, and has bound no socket" in fault("thief")
+
+
 def test_one_that_says_nothing_is_too_late_with_its_last_lines(fake: Path) -> None:
     told = fault("silent", timeout_ready=4000)
     assert "was not ready within 4 s" in told
@@ -154,3 +158,16 @@ def test_variables_reach_the_container_and_not_the_list_of_processes(fake: Path)
     assert "TOKEN" in words
     assert "PATH=/opt/bin" in words  # the program itself needs another one
     assert not any("secret" in word for word in words)
+
+
+def test_a_workspace_is_made_for_who_is_in_there_and_one_that_is_closed_to_him_is_told(
+    fake: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with flow_of("serves", workspace=str(fake / "new"), docker_kwargs={"user": f"{os.getuid() or 77}:77"}):
+        assert (fake / "new").stat().st_uid == (os.getuid() or 77)
+    (fake / "closed").mkdir(mode=0o755)
+    with flow_of("serves", workspace=str(fake / "closed"), docker_kwargs={"user": "78:78"}):
+        pass
+    told = capfd.readouterr().err
+    assert f"workspace {fake}/closed: who is 78:78 in the container may not write there: chown it" in told
+    assert "/new" not in told

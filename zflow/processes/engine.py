@@ -1,4 +1,4 @@
-"""Docker, as far as we need it: the words that run a container, what it means when that fails, and its violent end.
+"""Docker, as far as we need it: the words that run a container, and what it means when that fails.
 
 The program ``docker`` is called, with lists of words and never by a shell. It knows where the engine is, who may use it
 and which registries it is logged in to.
@@ -6,11 +6,9 @@ and which registries it is logged in to.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +20,6 @@ BOX = "/run/zflow"  # where a container sees the folder of its sockets
 ATTENDANT = "attendant"
 SOCKET = "s"  # short: the path of a socket has 107 bytes
 _WORDS = ("executor", "--uses", "config.yml", "--attended", f"{BOX}/{ATTENDANT}")
-_PATIENCE = 20.0  # seconds for one order
 _OF_THE_PROGRAM = re.compile(
     r"PATH|HOME|TMPDIR|GO(DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|(https?|no|all)_proxy|(LD|DOCKER|BUILDKIT|XDG|SSH)_.*",
     re.IGNORECASE,
@@ -89,9 +86,17 @@ def _tmpfs(plan: ContainerPlan) -> Iterator[str]:
     """Where it may write into memory: in /tmp, and in its workspace where it has none of this machine."""
     given = plan.options.get("tmpfs", [])
     taken = {item.partition(":")[0] for item in given} | {volume.target for volume in plan.volumes}
-    own = ["/tmp"] if plan.workspace else ["/tmp", f"{WORKSPACE}:mode=1777"]
+    own = ["/tmp"] if plan.workspace else ["/tmp", _scratch(str(plan.options.get("user", "")))]
     for item in [*given, *(item for item in own if item.partition(":")[0] not in taken)]:
         yield f"--tmpfs={item}"
+
+
+def _scratch(user: str) -> str:
+    """A workspace that is forgotten. Its owner is named: an image that has the folder gives its mode to what is mounted
+    there, whatever mode is asked for (runc), but not its owner."""
+    uid, colon, gid = user.partition(":")
+    owner = f",uid={uid},gid={gid}" if uid.isdecimal() and gid.isdecimal() else ""
+    return f"{WORKSPACE}:mode=1777{owner}"
 
 
 def _mount(source: str, target: str, read_only: bool = False) -> str:
@@ -105,16 +110,6 @@ def _mount(source: str, target: str, read_only: bool = False) -> str:
 
 def _quoted(gpus: str) -> str:
     return f'"{gpus}"' if "," in gpus else gpus
-
-
-def remove_container(name: str) -> bool:
-    """Kill it and have it forgotten. Whether it was there."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["docker", "rm", "--force", name], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-        return done.returncode == 0 and "No such container" not in done.stderr
-    return False
 
 
 def why_not_here() -> str:

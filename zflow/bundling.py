@@ -82,12 +82,15 @@ def bundle(spec: Spec, file: Path, archive: Path, wishes: Wishes, context: Mappi
 
 
 def _check_all_is_here(spec: Spec) -> None:
-    """Raise ConfigError for what is in a registry, which a machine without network cannot ask."""
+    """Raise ConfigError for what a machine without network would have to fetch."""
     executors = (spec.executor,) if isinstance(spec, DeploymentSpec) else spec.executors
     for executor in executors:
         for uses in filter(is_reference, (executor.uses, executor.uses_before, executor.uses_after)):
             told = f"{executor.name or 'uses'}: {uses} is in a registry, which a machine without network cannot ask"
             raise ConfigError(f"{told}; zflow hub pull {uses} --to FOLDER, here, and name FOLDER/config.yml")
+        if executor.install_requirements:
+            told = f"{executor.name or 'uses'}: install_requirements: pip would ask for them, without a network"
+            raise ConfigError(f"{told}; leave it out, and have them packed (with_requirements, --requirements)")
 
 
 def _completed(wishes: Wishes, spec: Spec, name: str) -> Wishes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 from tests.support.engine import build, docker, engine_fault, zflow_image
 from tests.support.processes import wait_for
 from tests.support.rush import Rush
-from zflow import Client
+from zflow import Client, Executor
 from zflow.config import keys
 from zflow.drivers.sockets import new_identity
 from zflow.exports.compose import USER
@@ -75,7 +76,7 @@ class Project:
     """What `docker-compose -f FILE` says and does. port: on this host. way: how a Client proves who it is."""
 
     def __init__(self, folder: Path, port: int, way: dict[str, str]) -> None:
-        self.name = folder.name.replace("_", "").lower()
+        self.name = f"zflow-{secrets.token_hex(6)}"  # other tests on this engine have folders of the same name
         self.port = port
         self.way = way
         self._folder = folder
@@ -111,6 +112,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, name = tmp_path_factory.mktemp("image"), f"zflow-test-store:{os.getpid()}"
     (folder / "Dockerfile").write_text(DOCKERFILE.format(image=zflow_image()))
     _write_executor(folder)
+    (folder / "store.yml").rename(folder / "config.yml")  # what docker:// serves
+    (folder / "store.yml").write_text((folder / "config.yml").read_text())
     build(name, folder)
     yield name
     docker("rmi", "--force", name)
@@ -163,6 +166,22 @@ def test_what_compose_brings_up_is_called_from_outside_wounded_and_ended(project
         project("up", "--detach", "--no-recreate", "--scale", "store-shard-0=3")
         all_hosts_are_asked(client, 5)
     ended_in_time_and_closed(project)
+
+
+def test_the_file_that_an_executor_writes_of_itself_is_brought_up(image: str, tmp_path: Path, port: int) -> None:
+    """Behind a gateway of its own, and without keys: its port is on loopback."""
+    uses = f"docker://{image}"
+    path = str(tmp_path / "dc.yml")
+    Executor.to_docker_compose_yaml(output_path=path, port_expose=port, uses=uses, gateway_image=zflow_image())
+    project = Project(tmp_path, port, {})
+    try:
+        project("up", "--detach")
+        with project.client() as client:
+            wait_for(lambda: client.post("/", [{"text": "a"}], timeout=10).texts == ["A"], "an answer", 30)
+        assert len(project.containers()) == 2
+    finally:
+        project("down", "--volumes", "--timeout", "10")
+    assert project.left() == ""
 
 
 def seen_healthy_without_python(project: Project) -> None:

@@ -137,14 +137,16 @@ def test_executors_of_all_kinds_are_one_flow(
     worker.wait()
     worker = start_worker()
     assert asked() == ALL
-    os.kill(int(docker("inspect", "--format={{.State.Pid}}", containers()[0])), signal.SIGKILL)
+    victim, _ = containers_of(flow)
+    os.kill(int(docker("inspect", "--format={{.State.Pid}}", victim)), signal.SIGKILL)
     assert asked() == ALL
     flow.stdin.close()
     read_until(flow, "^over")
     assert flow.wait(20) == 0
-    assert containers() == []
+    assert containers_of(flow) == []
     assert (worker.poll(), far.poll()) == (None, None)
 
 
-def containers() -> list[str]:
-    return docker("ps", "--quiet", "--filter", f"ancestor=zflow-test-mark:{os.getpid()}").split()
+def containers_of(flow: subprocess.Popen[str]) -> list[str]:
+    """They have its pid in their names."""
+    return docker("ps", "--quiet", "--filter", f"name=zflow-{flow.pid}-").split()

@@ -105,6 +105,12 @@ def is_failure(message: Message, error: type, flags: int) -> bool:
     return (message.kind, message.extra["code"], message.flags) == (Kind.FAILURE, error.code, flags)  # type: ignore[attr-defined]
 
 
+def test_a_replica_that_looks_whether_we_still_wait_is_not_counted_among_what_is_dropped():
+    head = head_of(R0)
+    assert head.receive(R0, Message(Kind.STATUS), 0.0) == []
+    assert head.dropped == 0
+
+
 # -- spreading ---------------------------------------------------------------------------------------------------------
 
 

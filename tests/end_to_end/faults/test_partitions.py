@@ -25,7 +25,7 @@ class Far(Executor):
 """
 
 ASK = """
-import json, time
+import json, sys, time
 from zflow import Client, Document, Flow
 from zflow.errors import ZflowError
 
@@ -40,6 +40,8 @@ def ask(asker, many, timeout):
             outcomes[number] = type(error).__name__ + (', may have run' if error.maybe_executed else '')
         slowest = max(slowest, time.monotonic() - began)
         print('asked', number, flush=True)
+        if number == 9:
+            sys.stdin.readline()
     print('outcomes', json.dumps([outcomes, slowest]), flush=True)
 """
 
@@ -76,7 +78,9 @@ def far(hosts: Hosts, tmp_path: Path, start, zflow_command) -> Path:
 def parted(hosts: Hosts, asking: subprocess.Popen[str], seconds: float) -> tuple[Counter[str], float]:
     """Cut the cable for a while when ten requests have been asked. Returns the outcomes, and the slowest request."""
     read_until(asking, "asked 9$")
+    assert asking.stdin is not None
     with hosts.parted():
+        asking.stdin.close()  # it may go on
         time.sleep(seconds)  # the fault itself
     told = re.search(r"outcomes (.*)", read_until(asking, "outcomes"))
     assert told is not None
@@ -89,7 +93,16 @@ def parted(hosts: Hosts, asking: subprocess.Popen[str], seconds: float) -> tuple
 def test_row_13_a_partition_that_ends_loses_nothing_that_is_idempotent(
     hosts: Hosts, far: Path, start, seconds: float
 ) -> None:
-    asking = start("ip", "netns", "exec", hosts.here, sys.executable, "-c", BY_A_FLOW.replace("IDEMPOTENT", "True"))
+    asking = start(
+        "ip",
+        "netns",
+        "exec",
+        hosts.here,
+        sys.executable,
+        "-c",
+        BY_A_FLOW.replace("IDEMPOTENT", "True"),
+        stdin=subprocess.PIPE,
+    )
     outcomes, slowest = parted(hosts, asking, seconds)
     assert outcomes == {"answered": 100}
     assert set(Counter(far.read_text().split())) == {str(number) for number in range(100)}
@@ -100,7 +113,16 @@ def test_row_13_a_partition_that_ends_loses_nothing_that_is_idempotent(
 def test_row_13_after_a_long_one_what_may_have_run_says_so_and_nothing_has_run_twice(
     hosts: Hosts, far: Path, start
 ) -> None:
-    asking = start("ip", "netns", "exec", hosts.here, sys.executable, "-c", BY_A_FLOW.replace("IDEMPOTENT", "False"))
+    asking = start(
+        "ip",
+        "netns",
+        "exec",
+        hosts.here,
+        sys.executable,
+        "-c",
+        BY_A_FLOW.replace("IDEMPOTENT", "False"),
+        stdin=subprocess.PIPE,
+    )
     outcomes, slowest = parted(hosts, asking, 9.0)
     assert set(outcomes) == {"answered", "Unavailable, may have run"} | set(outcomes) & {"Unavailable"}
     assert outcomes["Unavailable, may have run"] == 1
@@ -110,7 +132,7 @@ def test_row_13_after_a_long_one_what_may_have_run_says_so_and_nothing_has_run_t
 
 @pytest.mark.time_limit(90)
 def test_row_14_a_client_that_is_cut_off_hears_of_its_deadline(hosts: Hosts, far: Path, start) -> None:
-    asking = start("ip", "netns", "exec", hosts.here, sys.executable, "-c", BY_A_CLIENT)
+    asking = start("ip", "netns", "exec", hosts.here, sys.executable, "-c", BY_A_CLIENT, stdin=subprocess.PIPE)
     outcomes, slowest = parted(hosts, asking, 2.0)
     assert set(outcomes) <= {"answered", "DeadlineExceeded", "DeadlineExceeded, may have run"}
     assert outcomes["answered"] < 30

@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from tests.support.registry import RegistryServer, registry
 from zflow.cli import main
-from zflow.cli.hub import hub
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +115,3 @@ def test_what_goes_wrong_is_told_and_has_its_code(words: tuple[str, ...], code: 
 def test_a_tag_that_is_none_is_refused_before_anything_is_sent(here: Path) -> None:
     run("new", "Shout")
     assert "is no tag" in run("push", "Shout", "hub://localhost:1/x", "--tag", "a b", code=2).stderr
-
-
-def test_every_example_in_the_help_is_one_of_its_own_commands() -> None:
-    for name, command in hub.commands.items():
-        assert (command.epilog or "").strip("\b\n").startswith(f"Example: zflow hub {name} ")
-
-
-def test_the_examples_in_the_help_work(server: RegistryServer, here: Path) -> None:
-    """As they are typed, but for the port: nobody knows whether 5000 is free."""
-    (here / "flow.yml").write_text(f"jtype: Flow\nexecutors:\n- uses: hub://{server.host}/me/shout:1.0\n")
-    for name in ("new", "push", "pull", "list", "status", "lock"):
-        example = (hub.commands[name].epilog or "").strip("\b\n").removeprefix("Example: zflow hub ")
-        run(*example.replace("localhost:5000", server.host).split())

@@ -14,9 +14,10 @@ from zflow.errors import ConfigError
 _HERE = Place("x")
 
 
-def test_a_folder_is_a_whole_path_from_here() -> None:
+def test_a_folder_is_a_whole_path_whatever_the_working_directory_will_be() -> None:
     assert FOLDER.checked("k", _HERE) == os.path.abspath("k")
     assert FOLDER.checked(Path("a/b"), _HERE) == os.path.abspath("a/b")
+    assert FOLDER.checked("~/k", _HERE) == os.path.expanduser("~/k")
     assert FOLDER.checked("", _HERE) == ""
 
 

@@ -28,6 +28,7 @@ from zflow import (
     Flow,
     StartError,
     Unavailable,
+    probing,
 )
 from zflow import requests as endpoint
 
@@ -195,6 +196,19 @@ def test_its_errors_arrive_with_its_own_traceback(image: str) -> None:
         assert caught.value.name == "NotImplementedError"
         assert '/executor/executor.py", line' in caught.value.traceback
         assert tags(flow)["name"] == "boxed/rep-0"
+
+
+def test_what_it_logs_is_told_at_the_port_of_its_flow(image: str) -> None:
+    with Flow(quiet_error=True).add(uses=image, name="boxed") as flow:
+        with pytest.raises(ExecutorError):
+            flow.post("/raise", Document())
+        limit = time.monotonic() + 5
+        while True:  # it comes by the engine
+            lines = probing.logs(f"tcp://127.0.0.1:{flow.port}", of="boxed/rep-0")["log"]["lines"]
+            if any(line["level"] == "ERROR" and "NotImplementedError" in line["text"] for line in lines):
+                break
+            assert time.monotonic() < limit, lines
+            time.sleep(0.05)
 
 
 def test_one_that_cannot_start_ends_the_flow_with_its_traceback(image: str) -> None:

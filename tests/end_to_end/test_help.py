@@ -2,7 +2,8 @@
 
 The commands are found in the tree of click's. Each example is run by a shell, in a folder that has the files which it
 names, and beside a Flow that serves at the port which it names. A new command needs a line here only if its example
-needs more than that: files (FILES), something done before (FIRST), or to be ended when it serves (SERVING).
+needs more than that: files (FILES), something done before (FIRST), or to be ended when it serves (SERVING). A registry
+of containers is there for those of `zflow hub`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.processes import read_until
+from tests.support.registry import RegistryServer, registry
 from tests.support.terminals import commands_in
 from zflow import Executor, Flow, requests
 from zflow.cli import main
@@ -29,11 +31,18 @@ ROOT = Path(__file__).parents[2]
 PORT = "12345"
 SERVING = {"executor", "deployment", "flow", "gateway", "head"}  # until a signal comes
 UNTIL_CTRL_C = {"top"}
+FETCHING = {"bundle"}  # packages, from wherever pip has them
+REGISTRY = "localhost:5000"
+_PUSHED = "zflow hub new Shout && zflow hub push Shout hub://localhost:5000/me/shout:1.0"
 FIRST = {
     "keys allow": "zflow keygen",
     "keys revoke": "zflow keygen && zflow keys allow robot 'fh4Z:Zp.tA)oKy.c%aKae#wjMTU%DUImL(>w#wVN'",
     "keys list": "zflow keygen",
     "keys": "zflow keygen --keys robot-keys",
+    "hub": "zflow hub new Shout",
+    "hub push": "zflow hub new Shout",
+    **dict.fromkeys(("hub pull", "hub list", "hub status"), _PUSHED),
+    "hub lock": f"{_PUSHED} && sed -i s,my-exec.yml,hub://localhost:5000/me/shout:1.0, flow.yml",
 }
 _EXECUTOR = """\
 from zflow import Executor, requests
@@ -96,6 +105,12 @@ def flow() -> Iterator[Flow]:
         yield served
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    with registry(tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, text in FILES.items():
@@ -109,7 +124,7 @@ def shell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("PATH", f"{commands_in(folder)}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("HOME", str(folder))
-    for name in ("ZFLOW_KEYS", "XDG_CONFIG_HOME"):
+    for name in ("ZFLOW_KEYS", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "ZFLOW_HUB", "ZFLOW_HUB_CACHE", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
     found = shutil.which("bash")
@@ -119,7 +134,7 @@ def shell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def do(shell: list[str], line: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*shell, line], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*shell, line], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return done
 
@@ -132,11 +147,32 @@ def test_the_help_has_an_example_in_one_line_of_that_command(path: str, shell: l
     assert f"zflow {path}" in example
 
 
-@pytest.mark.parametrize("path", sorted(path for path in COMMANDS if path not in SERVING | UNTIL_CTRL_C))
+def lines_of(path: str) -> list[str]:
+    """What is done first, if anything, and the example."""
+    return [*([FIRST[path]] if path in FIRST else []), example_of(path)]
+
+
+ENDING = sorted(COMMANDS.keys() - SERVING - UNTIL_CTRL_C - FETCHING)
+WITH_REGISTRY = [path for path in ENDING if any(REGISTRY in line for line in lines_of(path))]
+
+
+@pytest.mark.parametrize("path", [path for path in ENDING if path not in WITH_REGISTRY])
 def test_the_example_works(path: str, shell: list[str], flow: Flow) -> None:
-    if path in FIRST:
-        do(shell, FIRST[path])
-    do(shell, example_of(path).replace(PORT, str(flow.port)))
+    for line in lines_of(path):
+        do(shell, line.replace(PORT, str(flow.port)))
+
+
+@pytest.mark.parametrize("path", WITH_REGISTRY)
+def test_the_example_works_with_a_registry(path: str, shell: list[str], server: RegistryServer) -> None:
+    for line in lines_of(path):
+        do(shell, line.replace(REGISTRY, server.host))
+
+
+@pytest.mark.full
+@pytest.mark.time_limit(120)
+@pytest.mark.parametrize("path", sorted(FETCHING))
+def test_the_example_fetches(path: str, shell: list[str]) -> None:
+    do(shell, example_of(path))
 
 
 @pytest.mark.parametrize("path", sorted(SERVING))

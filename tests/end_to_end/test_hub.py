@@ -17,11 +17,12 @@ import pytest
 from tests.support.engine import docker, engine_fault, zflow_image
 from tests.support.processes import read_until
 from tests.support.registry import RegistryServer, registry
-from tests.support.wheels import wheel
+from tests.support.wheelhouse import write_wheel
 from zflow import Deployment, Document, DocumentArray, Executor, Flow
 from zflow.config.images import image_of
 from zflow.config.references import parse_reference
-from zflow.errors import AuthError, ConfigError, StartError, Unavailable
+from zflow.errors import AuthError, ConfigError, HubError, StartError, Unavailable
+from zflow.hub.fetching import look_up
 from zflow.hub.pushing import push
 
 EXECUTOR = """from pathlib import Path
@@ -166,23 +167,41 @@ def test_what_is_locked_is_served_when_the_tag_means_something_else_and_when_the
 def test_what_cannot_be_had_ends_the_command_with_its_code_and_leaves_nothing(
     server: RegistryServer, uses: str, tmp_path: Path
 ) -> None:
-    def ended(name: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "zflow", "executor", "--uses", name, "--port-in", "0"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "ZFLOW_HUB": ""},
-        )
-        return done.returncode, done.stderr
-
     code, told = ended(uses[:-1])
     assert code == ConfigError.exit_code and f"did you mean '{uses.rpartition('/')[2]}'?" in told
     code, told = ended("hub://127.0.0.1:1/x")
     assert code == Unavailable.exit_code and "127.0.0.1:1 cannot be reached" in told
     code, told = ended("hub://x")
     assert code == ConfigError.exit_code and "set ZFLOW_HUB" in told
-    assert not (tmp_path / "cache").exists() and AuthError.exit_code == 77
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_was_tampered_with_is_not_served_and_nothing_of_it_is_left(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "executor.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'was-run')!r}).touch()\n")
+    uses = f"hub://{server.host}/tampered"
+    push(folder, parse_reference(uses))
+    blob = server.blob(look_up(parse_reference(uses)).manifest.package.digest)
+    blob.write_bytes(blob.read_bytes().replace(b"touch", b"mkdir"))
+    code, told = ended(uses)
+    assert code == HubError.exit_code == 65 and "gives something else for sha256:" in told
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_who_may_not_have_it_is_told_so(folder: Path, tmp_path: Path) -> None:
+    with registry(tmp_path / "closed", users=True) as closed:
+        code, told = ended(f"hub://{closed.host}/x")
+    assert code == AuthError.exit_code == 77 and f"docker login {closed.host}" in told
+
+
+def ended(uses: str) -> tuple[int, str]:
+    """How `zflow executor` ends that cannot serve, and what it says."""
+    typed = [sys.executable, "-m", "zflow", "executor", "--uses", uses, "--port-in", "0"]
+    environment = {**os.environ, "ZFLOW_HUB": ""}
+    done = subprocess.run(typed, capture_output=True, text=True, timeout=60, env=environment)
+    return done.returncode, done.stderr
 
 
 def test_a_module_that_is_missing_is_told_with_the_remedy(folder: Path, server: RegistryServer) -> None:
@@ -213,7 +232,9 @@ def test_two_executors_of_one_flow_may_require_two_versions_of_one_thing(
     (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
     (folder / "executor.py").write_text(REQUIRING)
     for version in ("1.0", "2.0"):
-        wheel(tmp_path, "zflow-test-thing", version, {"zflow_test_thing.py": f"VERSION = {version!r}\n"})
+        write_wheel(
+            tmp_path, "zflow_test_thing", version=version, files={"zflow_test_thing.py": f"VERSION = {version!r}\n"}
+        )
         (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing=={version}\n")
         push(folder, parse_reference(f"hub://{server.host}/requiring:{version}"))
     one, two = (f"hub://{server.host}/requiring:{version}" for version in ("1.0", "2.0"))
@@ -229,7 +250,7 @@ def test_the_command_line_installs_what_is_required(
 ) -> None:
     (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
     (folder / "executor.py").write_text(REQUIRING)
-    wheel(tmp_path, "zflow-test-thing", "3.0", {"zflow_test_thing.py": "VERSION = '3.0'\n"})
+    write_wheel(tmp_path, "zflow_test_thing", version="3.0", files={"zflow_test_thing.py": "VERSION = '3.0'\n"})
     (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing\n")
     push(folder, parse_reference(f"hub://{server.host}/installed"))
     port = serve(processes, "--uses", f"hub://{server.host}/installed", "--install-requirements")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.registry import SECRET, USER, RegistryServer, registry
 from zflow.config.references import Home, parse_reference
@@ -191,6 +192,34 @@ def test_a_secret_is_not_sent_in_the_clear_to_somebody_else(script: Script, real
     with Registry(home(script.host)) as opened, pytest.raises(AuthError, match="without TLS; it was not sent"):
         opened.tags("x")
     assert [path for path, _ in script.heard] == ["/v2/x/tags/list"]
+
+
+def test_an_upload_is_not_sent_in_the_clear_where_the_registry_has_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blob").write_bytes(b"x")
+    asked_for: list[str] = []
+
+    def answer(method: str, url: str, **words: Any) -> requests.Response:
+        asked_for.append(f"{method} {url}")
+        made = requests.Response()
+        made.status_code = 404 if method == "HEAD" else 202
+        made.headers["Location"] = "http://a.org/v2/x/blobs/uploads/1"
+        return made
+
+    with Registry(home("a.org", secure=True)) as opened:
+        monkeypatch.setattr(opened._session, "request", answer)
+        with pytest.raises(AuthError, match="wants an upload to go to http://a.org/.* without TLS; it was not sent"):
+            opened.put_blob("x", tmp_path / "blob", "sha256:" + "0" * 64, 1)
+    assert [line.partition(" ")[0] for line in asked_for] == ["HEAD", "POST"]
+
+
+def test_ways_to_say_who_we_are_that_we_do_not_know_are_not_tried(script: Script) -> None:
+    log_in(script.host, USER, SECRET)
+    script.answer("/v2/x/tags/list", 401, WWW_Authenticate="Negotiate")
+    with Registry(home(script.host)) as opened, pytest.raises(AuthError, match="does not let 'me' in"):
+        opened.tags("x")
+    assert script.heard == [("/v2/x/tags/list", None)]
 
 
 def test_a_secret_does_not_follow_to_another_host(script: Script) -> None:

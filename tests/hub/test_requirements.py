@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wheels import wheel
+from tests.support.wheelhouse import write_wheel
 from zflow.errors import ConfigError
 from zflow.hub import requirements
 from zflow.hub.cache import Cache
@@ -30,7 +30,7 @@ def ask_for(folder: Path, wheels: Path, *lines: str) -> None:
 
 
 def test_it_is_installed_once_and_nobody_else_sees_it(folder: Path, wheels: Path, cache: Cache) -> None:
-    wheel(wheels, "zflow-test-thing", "1.0", {"zflow_test_thing.py": "VERSION = 1\n"})
+    write_wheel(wheels, "zflow_test_thing", version="1.0", files={"zflow_test_thing.py": "VERSION = 1\n"})
     ask_for(folder, wheels, "zflow-test-thing>=1")
     place = install(folder)
     assert place is not None and (place / "zflow_test_thing.py").read_text() == "VERSION = 1\n"
@@ -50,7 +50,7 @@ def test_nothing_is_installed_where_nothing_is_asked_for(folder: Path, cache: Ca
 def test_what_zflow_stands_on_stays_as_it_is(
     folder: Path, wheels: Path, cache: Cache, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    wheel(wheels, "click", "0.0.1", {"click.py": ""})
+    write_wheel(wheels, "click", version="0.0.1", files={"click.py": ""})
     ask_for(folder, wheels, "click==0.0.1")
     with pytest.raises(ConfigError, match="pip did not install .*requirements.txt, and has said why"):
         install(folder)
@@ -61,7 +61,7 @@ def test_what_zflow_stands_on_stays_as_it_is(
 
 
 def test_hashes_are_required_where_there_are_some(folder: Path, wheels: Path) -> None:
-    made = wheel(wheels, "zflow-test-thing", "1.0", {"zflow_test_thing.py": ""})
+    made = write_wheel(wheels, "zflow_test_thing", version="1.0", files={"zflow_test_thing.py": ""})
     good = hashlib.sha256(made.read_bytes()).hexdigest()
     ask_for(folder, wheels, f"zflow-test-thing==1.0 --hash=sha256:{'0' * 64}")
     with pytest.raises(ConfigError, match="pip did not install"):

@@ -146,17 +146,16 @@ def test_a_directory_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     assert texts(FolderBook(str(tmp_path / "gone")).read({"logs": 5})) == []
 
 
-def test_a_line_that_another_process_has_made_is_kept_in_whatever_form_it_is(tmp_path: Path) -> None:
-    """As an attendant keeps those of its container: they are told beside its own, and say whose they are."""
-    kept = page(tmp_path, "a/rep-0")
-    kept.copy('{"level": "DEBUG", "name": "a/rep-0", "text": "as JSON"}', "a/rep-0")
-    kept.copy("a/rep-0@17[E]:ValueError('x')", "a/rep-0")
-    kept.copy("a/rep-0: a library's own: line", "a/rep-0")
-    keep(kept, "its own")
-    told = FolderBook(str(tmp_path)).read({"logs": MOST})["log"]["lines"]
-    assert sorted((line["level"], line["name"], line.get("pid"), line["text"]) for line in told[:3]) == [
-        ("DEBUG", "a/rep-0", None, "as JSON"),
-        ("ERROR", "a/rep-0", 17, "ValueError('x')"),
-        ("INFO", "a/rep-0", 0, "a/rep-0: a library's own: line"),
-    ]
-    assert told[3]["text"] == "its own"
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("a/rep-0@7[W]:text: more", {"name": "a/rep-0", "pid": 7, "level": "WARNING", "text": "text: more"}),
+        ('{"time": "2026", "name": "a/rep-0", "text": "t"}', {"time": "2026", "name": "a/rep-0", "text": "t"}),
+        ("{no json", {"name": "box/rep-0", "level": "INFO", "logger": "stderr", "text": "{no json"}),
+        ("printed", {"name": "box/rep-0", "level": "INFO", "logger": "stderr", "text": "printed"}),
+    ],
+)
+def test_lines_of_a_process_elsewhere_are_kept_in_its_name(told: str, line: dict[str, Any], tmp_path: Path) -> None:
+    page(tmp_path, "box/rep-0").keep(told, "box/rep-0")
+    [kept] = FolderBook(str(tmp_path)).read({"logs": 5})["log"]["lines"]
+    assert kept | line == kept and kept["time"].startswith("2026" if "time" in line else "20")

@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 
-@click.command(epilog="Example: zflow bundle flow.yml search.tar.gz --python 3.11 --platform manylinux_2_28_aarch64")
+@click.command(
+    short_help="Pack a Flow for a machine without a network.",
+    epilog="Example: zflow bundle flow.yml search.tar.gz --python 3.11 --platform manylinux_2_28_aarch64",
+)
 @click.argument("file", metavar="FILE", type=click.Path())
 @click.argument("archive", metavar="ARCHIVE", type=click.Path())
 @click.option("--context", "values", multiple=True, metavar="KEY=VALUE|JSON", help="values for ${{ CONTEXT.key }}")

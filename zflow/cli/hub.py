@@ -15,7 +15,7 @@ from zflow.errors import ConfigError
 
 @click.group(
     cls=Commands,
-    short_help="Push Executors to registries, and pull them.",
+    short_help="Executors to and from a registry of containers.",
     epilog="Example: zflow hub push Shout hub://localhost:5000/me/shout:1.0",
 )
 def hub() -> None:

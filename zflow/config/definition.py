@@ -21,7 +21,7 @@ from zflow.batching import checked_batching
 from zflow.config.lock_file import pinned
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import parse
-from zflow.config.references import is_reference, parse_reference
+from zflow.config.references import is_image_reference, is_reference, parse_reference
 from zflow.errors import ConfigError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
 from zflow.importing import is_dotted
@@ -76,7 +76,7 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     if text in ("Executor", "BaseExecutor"):
         return None
     if is_container(text):
-        return text
+        return _checked_image(text, folder, place)
     if is_reference(text):
         return _checked_reference(text, folder, place)
     if scheme := _SCHEME.match(text):
@@ -103,6 +103,14 @@ def _checked_reference(uses: str, folder: Folder, place: Place) -> str:
         return str(pinned(parse_reference(uses), folder.path))
     except ConfigError as error:
         raise place.fault(str(error), type(error)) from None
+
+
+def _checked_image(uses: str, folder: Folder, place: Place) -> str:
+    """As it was given, unless a lock file says more of it."""
+    if not is_image_reference(uses):
+        return uses
+    checked = _checked_reference(uses, folder, place)
+    return checked if "@" in checked else uses
 
 
 def is_container(uses: object) -> bool:

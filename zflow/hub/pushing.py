@@ -12,7 +12,7 @@ from zflow.config.references import Reference, home_of
 from zflow.errors import ConfigError
 from zflow.hub.archive import Limits, allowed, pack
 from zflow.hub.contents import Contents, contents_of
-from zflow.hub.fetching import moving
+from zflow.hub.fetching import check_package, moving
 from zflow.hub.images import check_dockerfile, dump_index, push_image
 from zflow.hub.manifest import Blob, about, blob, dump_about, dump_manifest, package_in
 from zflow.hub.registry import INDEX, MANIFEST, Missing, Registry, digest_of
@@ -42,6 +42,7 @@ def push(
     with_image: they also mean the image that its Dockerfile makes. Raises ConfigError for a folder that is no package,
     Unavailable, AuthError, and HubError for what the registry says.
     """
+    check_package(reference)
     if reference.digest:
         raise ConfigError(f"{reference}: a digest follows from the files; give a tag or nothing in its place")
     contents = contents_of(folder, limits or allowed())

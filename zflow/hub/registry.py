@@ -155,6 +155,8 @@ class Registry:
         stream: bool = False,
     ) -> Any:
         """One request, and a second one if the registry wants to know who we are."""
+        if self.home.secure and not url.startswith("https://"):
+            raise AuthError(f"{self.home.host} wants an upload to go to {url:.100} without TLS; it was not sent")
         words = {"data": data, "json": json, "stream": stream, "timeout": _TIMEOUTS}
         response = self._session.request(method, url, headers=self._headers(url, headers), **words)
         if response.status_code == 401 and self._is_ours(url) and self._answer(response):
@@ -186,6 +188,8 @@ class Registry:
             pair = f"{self._credentials.user}:{self._credentials.secret}".encode()
             self._header = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
             return True
+        if not challenge.lower().startswith("bearer"):
+            return False
         self._check_realm(challenge)
         if self._credentials is not None:
             self._auth.set_basic_auth(self._credentials.user, self._credentials.secret)

@@ -40,12 +40,9 @@ from zflow.processes.engine import (
 )
 from zflow.processes.guard import Guard, remove_container
 from zflow.processes.lifeline import TERMINATED, Lifeline
-from zflow.processes.log_book import Page
-from zflow.processes.log_file import LogFile
-from zflow.processes.logs import Log
+from zflow.processes.logs import Log, written_as
 from zflow.processes.placement import common_env
 from zflow.processes.socket_directory import box_of
-from zflow.terminal import Screen
 from zflow.version import __version__
 from zflow.wire.header import VERSION
 
@@ -182,14 +179,9 @@ class Attendant:
     def _attend(self, listener: socket.socket) -> None:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
         name, config = self._plan.name, self._plan.voice.config
+        written = written_as(config, name, self._words["log_folder"])
         out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
-        err = _Teller(
-            self._docker.stderr,
-            name,
-            _own_lines(name, config),
-            self._tell_line,
-            _to_log(config, self._words["log_folder"], name),
-        )
+        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, written)
         tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
@@ -257,9 +249,9 @@ class Attendant:
                 "runtime_args": {**self._plan.runtime_args, "workspace": WORKSPACE if self._asked.workspace else ""},
                 "idempotent": self._plan.idempotent,
                 "max_concurrency": self._plan.max_concurrency,
-                "level": self._words["level"],
-                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],
                 "oom_score_adj": self._words["oom_score_adj"],
+                "level": self._words["level"],
+                "voice": [quiet, quiet_error, {**config, "file": "", "stderr": True}],  # its lines are told out here
             }
         )
 
@@ -317,7 +309,7 @@ class _Teller:
 
     def _tell(self, line: str) -> None:
         self._hear(line)
-        self._write(f"{line}\n" if self._is_log_line(line) else f"{self._name}: {line}\n")
+        self._write(line if self._is_log_line(line) else f"{self._name}: {line}")
 
 
 def _nobody(line: str) -> bool:
@@ -330,26 +322,10 @@ def _own_lines(name: str, config: LogConfig) -> Callable[[str], bool]:
     return lambda line: line.startswith(begins)
 
 
-def _to_stdout(text: str) -> None:
+def _to_stdout(line: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, it is closed, there is none
-        sys.stdout.write(text)
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-
-
-def _to_log(config: LogConfig, folder: str, name: str) -> Callable[[str], None]:
-    """Where the lines of a log go to: what is in the container cannot write the files."""
-    page = Page(folder, name) if folder else None
-    file = LogFile(config.file, config.max_size, config.keep) if config.file else None
-
-    def write(text: str) -> None:
-        if page is not None:
-            page.copy(text.rstrip("\n"), name)
-        if file is not None:
-            file.tell(text)
-        if config.stderr:
-            Screen().write(text)
-
-    return write
 
 
 def end_alike(code: int) -> None:

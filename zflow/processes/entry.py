@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
+import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -280,6 +282,8 @@ def become(words: Words, name: str) -> Log:
     sys.argv[:] = words["argv"]
     quiet, quiet_error, config = words["voice"]
     log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"], words["log_folder"])
+    logging.captureWarnings(True)
+    threading.excepthook = partial(_tell_of_thread, log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
@@ -287,6 +291,12 @@ def become(words: Words, name: str) -> Log:
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15])
     return log
+
+
+def _tell_of_thread(log: Log, ended: threading.ExceptHookArgs) -> None:
+    """A thread that user code has started ended by an exception."""
+    if ended.exc_value is not None and ended.exc_type is not SystemExit:
+        log.failure(ended.exc_value)
 
 
 def _take_place(words: Words) -> Log:

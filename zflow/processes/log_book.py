@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -26,8 +25,8 @@ _FILE = 32 << 10  # bytes of a process's file until it is put aside, once
 _KEPT = 500  # lines in memory
 _LONGEST = 8_000  # letters of one text or traceback
 
-_PLAIN = re.compile(r"(?P<name>[^@\s]+)@(?P<pid>[0-9]{1,9})\[(?P<letter>[A-Z])\]:(?P<text>.*)", re.DOTALL)
-_LEVELS = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
+_SHAPE = re.compile(r"(?P<name>[^@\s]{1,200})@(?P<pid>[0-9]{1,9})\[(?P<letter>[DIWE])\]:(?P<text>.*)", re.DOTALL)
+_LEVELS = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR"}
 
 Line = dict[str, Any]
 
@@ -71,20 +70,11 @@ class Page(LogFile):
         with contextlib.suppress(Exception):  # a full disk, a directory that is gone: others have told the line
             self._append(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
 
-    def copy(self, line: str, name: str) -> None:
-        """Keep a line that another process has made: as it is if it is JSON, else with what it says of itself.
-
-        name: whose it is, where it does not say.
-        """
-        if next(_parsed(line), None) is None:
-            found = _PLAIN.fullmatch(line)
-            told = found.groupdict() if found else {"name": name, "letter": "I", "text": line}
-            now = time.time()
-            stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
-            level = _LEVELS.get(told.pop("letter"), "INFO")
-            line = json.dumps({"time": stamp, "level": level, **told, "pid": int(told.get("pid", 0))})
+    def keep(self, told: str, name: str) -> None:
+        """A line that another process, `name`, has made."""
+        record = logging.LogRecord(f"zflow.{name}", logging.INFO, "", 0, told, (), None)
         with contextlib.suppress(OSError):
-            self._append(f"{line}\n".encode("utf-8", "backslashreplace"))
+            self._append(f"{json.dumps(json.loads(self.format(record)) | _said_in(told))}\n".encode())
 
     def _make_folder(self) -> None:
         raise FileNotFoundError(self._path)  # who owns it has ended
@@ -109,6 +99,19 @@ class FolderBook:
         with contextlib.suppress(OSError):
             return sorted(entry.path for entry in os.scandir(self._folder) if entry.name.endswith(SUFFIX))
         return []
+
+
+def _said_in(told: str) -> Line:
+    """What `told` says of itself, in JSON or in the shape that lines have; nothing where it is neither."""
+    for line in _parsed(told) if told.startswith("{") else ():
+        if "text" in line:
+            return line
+    found = _SHAPE.fullmatch(told)
+    if found is None:
+        return {"logger": "stderr"}
+    name = found["name"]
+    who = {"name": name, "pid": int(found["pid"]), "logger": f"zflow.{name}"}
+    return {"level": _LEVELS[found["letter"]], **who, "text": found["text"]}
 
 
 _Place = tuple[int, int]  # an inode, and an offset

@@ -34,10 +34,6 @@ class LogFile(logging.Handler):
             line = f"{self.format(record)}\n"
         except Exception:  # the text and the values of a user's call do not fit each other
             line = f"{record.pathname}:{record.lineno}: a log line that is none\n"
-        self.tell(line)
-
-    def tell(self, line: str) -> None:
-        """Write a line that is one already, with its end."""
         try:
             self._append(line.encode("utf-8", "backslashreplace"))
         except OSError as error:  # the disk is full, the folder is gone

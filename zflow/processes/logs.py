@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -165,6 +165,27 @@ def handlers_of(config: LogConfig) -> list[logging.Handler]:
     for handler in handlers:
         handler.setFormatter(_formatter(config.form))
     return handlers
+
+
+def written_as(config: LogConfig, name: str = "", folder: str = "") -> Callable[[str], None]:
+    """What writes lines that are made already, by another process, to where `config` says.
+
+    name: of that process, as which it keeps them in `folder`, if there is one.
+    """
+    handlers = handlers_of(config)
+    page = Page(folder, name) if folder else None
+    if page is not None:
+        page.setFormatter(JsonFormatter())
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(message)s"))
+
+    def write(line: str) -> None:
+        for handler in handlers:
+            handler.handle(logging.makeLogRecord({"msg": line}))
+        if page is not None:
+            page.keep(line, name)
+
+    return write
 
 
 def _formatter(form: str) -> logging.Formatter:

@@ -18,7 +18,6 @@ from zflow.config.kinds import Kind, Unfit, mapping, read_mapping
 from zflow.config.places import shown
 from zflow.errors import ConfigError, nearest
 
-OF_A_CONTAINER = ("volumes", "gpus", "entrypoint", "docker_kwargs")
 _GPUS = re.compile(r"all|[1-9][0-9]{0,3}|device=[A-Za-z0-9][A-Za-z0-9-]*(,[A-Za-z0-9][A-Za-z0-9-]*)*")
 
 _WHICH_GPUS = "all, how many, or which: device=0,1"

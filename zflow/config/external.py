@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zflow.config.container_options import OF_A_CONTAINER
 from zflow.config.definition import is_container
 from zflow.config.kinds import split_host
 from zflow.config.places import Place
@@ -13,11 +12,12 @@ from zflow.config.places import Place
 if TYPE_CHECKING:
     from zflow.config.spec import ExecutorSpec
 
+_OF_A_CONTAINER = ("volumes", "gpus", "entrypoint", "docker_kwargs")
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
     "install_requirements",
     *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method", "reload", "restart"),
-    *OF_A_CONTAINER,
+    *_OF_A_CONTAINER,
 )
 _OF_SHARDS = ("shards", "polling", "uses_before", "uses_after", "allow_partial")
 
@@ -53,6 +53,6 @@ def check_addresses(spec: ExecutorSpec, place: Place) -> None:
 def check_containers(spec: ExecutorSpec, place: Place) -> None:
     """Raise ConfigError for options of a container where there is none."""
     if not any(is_container(uses) for uses in (spec.uses, spec.uses_before, spec.uses_after)):
-        for name in OF_A_CONTAINER:
+        for name in _OF_A_CONTAINER:
             if spec.given.get(name):
                 raise place.down(name).fault("this is for a container; name an image in uses: docker://image:tag")

@@ -6,7 +6,7 @@ ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
 ARG PIP_NO_INDEX PIP_FIND_LINKS
 COPY . /src
-RUN python3 -m venv /opt/zflow && /opt/zflow/bin/pip install --no-cache-dir --no-compile /src
+RUN python3 -m venv /opt/zflow && /opt/zflow/bin/pip install --no-cache-dir /src
 
 FROM ${BASE}
 COPY --from=build /opt/zflow /opt/zflow

@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install format lint types test full bench demo check versions clean
+.PHONY: install format lint types test full bench docs demo check versions clean
 
 install: $(STAMP)
 
@@ -35,6 +35,9 @@ full: install
 
 bench: install
 	$(BIN)/python -m bench
+
+docs: install
+	$(BIN)/zflow errors > docs/errors.md
 
 demo: install
 	$(BIN)/python examples/stdlib_search/main.py

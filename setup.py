@@ -29,6 +29,7 @@ CORE = [  # the oldest versions with which the suite passes; there is no reason 
 ]
 
 BUNDLE = ["packaging>=22"]  # which of its requirements a package has on another machine
+RICH = ["rich>=13"]  # finer progress bars
 HUB = ["oras>=0.2.30"]  # registries; imported when one is asked
 
 TEST = [
@@ -45,14 +46,13 @@ TEST = [
     "ipykernel>=6.29",
     "kubernetes-validate>=1.31",  # the schemas of several versions of Kubernetes
     "jsonschema>=4.17",  # reads the schema of our YAML files as editors do
-    "rich>=13",  # progress bars, as those have them who installed it
+    "dnslib>=0.9.24",  # a server for the names of pods that come and go
     *BUNDLE,
+    *RICH,
     *HUB,
 ]
 
 FUZZ = ["atheris>=2.3"]  # python -m tests.fuzz; what it found is replayed without it
-
-RICH = ["rich>=13"]  # finer progress bars
 
 DEMO = ["tokenizers>=0.15", "safetensors>=0.4"]
 
@@ -67,7 +67,7 @@ setup(
     packages=find_packages(include=["zflow", "zflow.*"]),
     package_data={"zflow": ["py.typed", "templates/**/*.txt"]},
     install_requires=CORE,
-    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "fuzz": FUZZ, "rich": RICH},
+    extras_require={"test": TEST, "demo": DEMO, "hub": HUB, "bundle": BUNDLE, "rich": RICH, "fuzz": FUZZ},
     entry_points={"console_scripts": ["zflow=zflow.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

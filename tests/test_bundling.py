@@ -125,6 +125,9 @@ def test_what_would_not_run_there_is_refused_and_nothing_is_written(flow: Path) 
         pack(flow, folder="/opt/it's")
     with pytest.raises(ConfigError, match="cannot be written: No such file"):
         pack(flow, "nowhere/marks.tar")
+    (flow / "flow.yml").write_text(FLOW.replace("mark/mark.yml", "'hub://a.org/mark:1'"))
+    with pytest.raises(ConfigError, match="first: hub://a.org/mark:1 is in a registry, .*zflow hub pull .*--to FOLDER"):
+        pack(flow)
     assert {path.name for path in flow.iterdir()} == {"flow.yml", "mark"}
 
 

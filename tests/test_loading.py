@@ -257,7 +257,7 @@ sys.stdout.buffer.write(cloudpickle.dumps(descriptions))
         ("docker://image", "is an image, which no class can be taken from; let it be started by a Flow"),
         ("jinahub+docker://CLIPTextEncoder", "is an image, which no class can be taken from"),
         ("hbu://x", "nothing is called hbu://; did you mean 'hub'?"),
-        ("exec.py", "is a Python file; give the class by its name and the file by py_modules"),
+        ("exec.py", "is a Python file; name the class in it as well: exec.py:MyExecutor"),
         ("no_such.yml", "no_such.yml does not exist"),
         ("My-Executor", "is no class name"),
         ("", "is no class name"),

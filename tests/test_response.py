@@ -100,6 +100,26 @@ def test_whether_it_ran_and_when_to_ask_again_travel_too() -> None:
     assert isinstance(full, ResourceExhausted) and full.retry_after == 0.25
 
 
+def test_the_path_and_the_attempt_travel_and_are_told_where_they_say_more_than_the_message() -> None:
+    told = failure(CALL, ExecutorError("b (b/rep-1) raised ValueError('x')", traceback="Traceback: all of it"))
+    told.extra["path"] = [["tcp://127.0.0.1:1", 1], ["a/rep-0", 1], ["b/rep-1", 3]]
+    error = error_of(told)
+    assert (error.path, error.attempt) == (("a/rep-0", "b/rep-1"), 3)
+    first, *_, last = str(error).splitlines()
+    assert first == "b (b/rep-1) raised ValueError('x') (by way of a/rep-0 > b/rep-1, attempt 3)"
+    assert last == "Traceback: all of it"
+    told.extra["path"] = [["b/rep-1", 1]]
+    assert str(error_of(told)).splitlines()[0] == "b (b/rep-1) raised ValueError('x')"
+
+
+@pytest.mark.parametrize("foreign", [[], [[]], [["a"]], [[1, 2]], ["ab"], [["a", "x"]], [["a", 2.5, None]], [None]])
+def test_a_foreign_path_does_no_harm(foreign: list) -> None:
+    told = failure(CALL, Unavailable("gone"))
+    told.extra["path"] = foreign
+    error = error_of(told)
+    assert error.path in ((), ("a",)) and type(error.attempt) is int
+
+
 @pytest.mark.parametrize(
     "details",
     [{}, {"code": 999, "message": 3}, {"code": "x"}, {"code": 7, "retry_after": "soon"}, {"code": 2, "name": [1]}],

@@ -83,7 +83,10 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
 def test_a_dockerfile_only_where_it_is_asked_for(tmp_path: Path) -> None:
     assert Path("Dockerfile") not in new("executor", "One", tmp_path / "one").files
     made = new("executor", "Two", tmp_path / "two", dockerfile=True)
-    assert '"--uses", "config.yml"' in (made.folder / "Dockerfile").read_text()
+    told = (made.folder / "Dockerfile").read_text()
+    assert '"--uses", "config.yml"' in told
+    assert "docker build -t two ." in told
+    assert told.index("USER root") < told.index("USER 65532:65532")
 
 
 def test_another_kind_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import builtins
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from zflow import Document
+from zflow import Document, tracebacks
 from zflow.errors import ConfigError
 from zflow.importing import class_at, import_modules
-from zflow.tracebacks import of_the_user
+from zflow.tracebacks import of_the_user, with_own_line
 
 
 def raised_by(action: Callable[[], object]) -> BaseException:
@@ -98,3 +99,38 @@ def test_what_is_all_ours_is_told_whole() -> None:
     assert error.__traceback__ is not None
     told = of_the_user(error.with_traceback(error.__traceback__.tb_next))
     assert told.startswith("Traceback") and file in told
+
+
+def test_where_a_library_raised_the_users_last_line_is_told_first() -> None:
+    def inner() -> None:
+        json.loads("{")
+
+    first, where, line, *_ = with_own_line(raised_by(lambda: inner())).splitlines()
+    assert (first, line) == ("The last line of your own:", '    json.loads("{")')
+    assert where.startswith(f'  File "{__file__}", line ') and where.endswith(", in inner")
+
+
+def test_where_the_user_raised_it_is_not_told_twice() -> None:
+    def fail() -> None:
+        raise ValueError("mine")
+
+    told = with_own_line(raised_by(fail))
+    assert told.startswith("Traceback (most recent call last):") and told.endswith("ValueError: mine\n")
+    assert with_own_line(ValueError("never raised")) == "ValueError: never raised\n"
+
+
+@pytest.mark.parametrize(
+    ("filename", "is_users"),
+    [
+        ("/home/me/exec.py", True),
+        ("<ipython-input-3>", True),
+        ("/home/me/venv/lib/python3.11/site-packages/torch/nn.py", False),
+        ("/usr/lib/python3/dist-packages/yaml.py", False),
+        (json.__file__, False),
+        ("<frozen importlib._bootstrap>", False),
+        (tracebacks.__file__, False),
+        (__file__, True),
+    ],
+)
+def test_whose_file_it_is(filename: str, is_users: bool) -> None:
+    assert tracebacks._is_users(filename) is is_users

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from zflow.config.checking import check_file
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.keys import SECRET
+from zflow.config.references import is_reference
 from zflow.errors import ConfigError
 from zflow.exporting import Spec, exported_name, plain_path, to_systemd
 from zflow.exports.systemd import FIRST_PORT
@@ -65,6 +66,7 @@ def bundle(spec: Spec, file: Path, archive: Path, wishes: Wishes, context: Mappi
     if not archive.name.endswith(_SUFFIXES):
         raise ConfigError(f"{archive}: end its name with one of {', '.join(_SUFFIXES)}")
     checked(wishes.machine)
+    _check_all_is_here(spec)
     with tempfile.TemporaryDirectory(prefix="zflow-bundle-") as made:
         stage = Path(made)
         name = exported_name(spec, file.parent)
@@ -77,6 +79,15 @@ def bundle(spec: Spec, file: Path, archive: Path, wishes: Wishes, context: Mappi
         _write_script(stage / "install.sh", name, spec, file, wishes)
         digest = _pack(stage, archive, name)
     return Bundle(archive, digest, tuple(files), tuple(wheels), tuple(left_out))
+
+
+def _check_all_is_here(spec: Spec) -> None:
+    """Raise ConfigError for what is in a registry, which a machine without network cannot ask."""
+    executors = (spec.executor,) if isinstance(spec, DeploymentSpec) else spec.executors
+    for executor in executors:
+        for uses in filter(is_reference, (executor.uses, executor.uses_before, executor.uses_after)):
+            told = f"{executor.name or 'uses'}: {uses} is in a registry, which a machine without network cannot ask"
+            raise ConfigError(f"{told}; zflow hub pull {uses} --to FOLDER, here, and name FOLDER/config.yml")
 
 
 def _completed(wishes: Wishes, spec: Spec, name: str) -> Wishes:

@@ -137,7 +137,7 @@ class Executor:
         ``<workspace>`` is the first one given of: the Flow's or add's (`runtime_args`), the metas', the argument of
         ``__init__``; else ZFLOW_WORKSPACE, else ``~/.cache/zflow``. The name is made safe for a path; outside a Flow
         there is no shard and no last part. Replicas of one shard share the folder. Raises ConfigError where it cannot
-        be made.
+        be made. That of the metas is relative to the working directory, if it is relative.
         """
         root = self.runtime_args.workspace or self.metas.workspace or self._zflow.workspace
         parts = [_path_part(self.metas.name or type(self).__name__)]

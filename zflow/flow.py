@@ -97,6 +97,7 @@ class Flow(Elsewhere):
         quiet: bool | None = None,
         quiet_error: bool | None = None,
         log_config: str | Path | Mapping[str, Any] | None = None,
+        install_requirements: bool | None = None,
         start_method: str | None = None,
         reload: bool | None = None,
         restart: bool | None = None,
@@ -109,9 +110,9 @@ class Flow(Elsewhere):
     ) -> AnyFlow:
         """This Flow with one Executor more, which follows the one added before unless `needs` says otherwise.
 
-        uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text or a dict; None passes documents
-        through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a branch.
-        uses_with, uses_metas, uses_requests, uses_dynamic_batching: win over what YAML says, key by key.
+        uses: an Executor class, its name, ``module:Class``, a YAML file, YAML text, a dict or ``hub://name:tag``; None
+        passes documents through. needs: whom it waits for, in the order of its `docs_matrix`; ``'gateway'`` starts a
+        branch. uses_with, uses_metas, uses_requests, uses_dynamic_batching: win over what YAML says, key by key.
 
         when: a condition as for `DocumentArray.find`, such as ``{'tags__kind': {'$eq': 'a'}}``. Documents that do not
         meet it are not given to this Executor, and do not go on from it: in a chain they are gone, so let branches with
@@ -129,7 +130,8 @@ class Flow(Elsewhere):
         the request ('fail') or skips this Executor ('skip'), which then has no documents: a join misses it in its
         `docs_map`, whoever follows it alone gets none.
 
-        queue_bytes: how many bytes of requests may wait for it; more is refused at once (ResourceExhausted).
+        queue_bytes: how many bytes of requests may wait for it, and as many be with it; more is refused at once
+            (ResourceExhausted). One that has nothing to do gets a request of any size.
 
         replicas, shards: how many processes serve it; replicas share the requests, shards the data. polling: whether a
         request goes to 'ANY' one of the shards or to 'ALL', also by endpoint: ``{'/search': 'ALL', '*': 'ANY'}``, which

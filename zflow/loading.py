@@ -189,6 +189,7 @@ def describe(
     py_modules: str | Sequence[str] | None = None,
     folder: str | Path | None = None,
     context: Mapping[str, Any] | None = None,
+    install_requirements: bool = False,
 ) -> ExecutorDescription:
     """What `uses` and the overrides ask for, checked.
 
@@ -196,7 +197,8 @@ def describe(
     same as a dict, the ``hub://`` name of one in a registry, which is fetched unless it is here, or None for the
     Executor that passes documents through. The `uses_...` win over a definition's own
     values, key by key. py_modules: imported besides the definition's own. folder: what relative paths are relative to
-    (default: the working directory). context: values for ``${{ CONTEXT.x }}``. Raises ConfigError.
+    (default: the working directory). context: values for ``${{ CONTEXT.x }}``.
+    install_requirements: what its requirements.txt asks for, for it alone. Raises ConfigError.
     """
     base = Folder(Path(folder)) if folder is not None else Folder.current()
     found = checked_uses(uses, base, Place("uses"), context)
@@ -230,6 +232,7 @@ def describe(
         source=source,
         known=known if isinstance(target, str) and not origin else None,  # a package has its class itself
         origin=origin,
+        packages=_installed(source) if install_requirements else None,
     )
 
 
@@ -239,6 +242,15 @@ def _fetched(uses: str) -> str:
     from zflow.hub.fetching import fetch
 
     return str(fetch(parse_reference(uses)).folder / CONFIG)
+
+
+def _installed(source: Path | None) -> Path | None:
+    """The folder of what is asked for beside the YAML file of an Executor."""
+    if source is None:
+        raise ConfigError("install_requirements is for a YAML file or a package, which have a requirements.txt")
+    from zflow.hub.requirements import install  # as above
+
+    return install(source.parent)
 
 
 def read_definition(path: Path, context: Mapping[str, Any] | None = None) -> Definition:
@@ -290,5 +302,5 @@ def save(executor: Executor, path: Path) -> None:
         definition["requests"] = state.requests
     if state.batching:
         definition["dynamic_batching"] = state.batching
-    text = dump(definition, place)
+    text = dump(definition, place, templates=True)
     path.write_text(text, encoding="utf-8")

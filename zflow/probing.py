@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.drivers.inline import Lane
-from zflow.errors import Unavailable
+from zflow.errors import Unavailable, UnsupportedRequest
 from zflow.response import error_of
 from zflow.roles.prober import Prober
 from zflow.wire.header import Kind
@@ -29,8 +30,31 @@ def describe(address: str, timeout: float = 3.0, way: Directory | None = None) -
     return _ask(address, Kind.DESCRIBE, timeout, way)
 
 
-def _ask(address: str, kind: Kind, timeout: float, way: Directory | None) -> dict[str, Any]:
-    prober = Prober(address, kind, new_id=new_id)
+def logs(
+    address: str,
+    timeout: float = 3.0,
+    way: Directory | None = None,
+    *,
+    most: int = 100,
+    of: str = "",
+    after: str = "",
+) -> dict[str, Any]:
+    """Its status as `ping` has it, with the latest lines of its log under ``log``: `lines`, `names`, and `after`.
+
+    most: lines. of: only of processes that are called so, or below that. after: where an earlier look ended. Raises as
+    `ping`, and UnsupportedRequest where the peer's version does not tell.
+    """
+    asked = {"logs": most, **({"of": of} if of else {}), **({"after": after} if after else {})}
+    told = _ask(address, Kind.PING, timeout, way, asked)
+    if "log" not in told:
+        raise UnsupportedRequest(f"{address} ({told.get('software')}) does not tell what its processes log")
+    return told
+
+
+def _ask(
+    address: str, kind: Kind, timeout: float, way: Directory | None, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    prober = Prober(address, kind, new_id=new_id, extra=extra)
     lane = Lane(prober, way or Directory({address: address}))
     began = time.monotonic()
     try:

@@ -131,7 +131,16 @@ def error_of(outcome: Message) -> RemoteError:
         told.update({name: str(details.get(name, "")) for name in ("name", "description", "traceback")})
     elif kind is ResourceExhausted:
         told["retry_after"] = float(_number(details.get("retry_after")))
-    return kind(str(details.get("message", "the peer gave no reason")), **told)
+    error = kind(str(details.get("message", "the peer gave no reason")), **told)
+    error.path, error.attempt = _path(outcome.extra.get("path"))
+    return error
+
+
+def _path(told: Any) -> tuple[tuple[str, ...], int]:
+    """The replicas by which a FAILURE came, and the attempt at the last; addresses, at which Clients ask, left out."""
+    hops = [hop for hop in told or () if type(hop) is list and len(hop) > 1 and type(hop[0]) is str]
+    names = tuple(name for name, *_ in hops if "://" not in name)
+    return names, int(_number(hops[-1][1])) if hops else 0
 
 
 def _documents(parts: list[Part]) -> DocumentArray:

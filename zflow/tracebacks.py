@@ -12,6 +12,7 @@ from zflow.errors import ConfigError
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARY = os.path.dirname(os.path.abspath(traceback.__file__)) + os.sep
 _IMPORTING = ("<frozen importlib", f"{_LIBRARY}importlib{os.sep}", f"{_LIBRARY}runpy.py", "<frozen runpy")
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _OURS = (_HERE, f"{_LIBRARY}asyncio{os.sep}")
 
 
@@ -29,6 +30,24 @@ def of_the_user(error: BaseException) -> str:
     for one in _chain(told):
         _shorten(one)
     return "".join(told.format())
+
+
+def with_own_line(error: BaseException) -> str:
+    """The same, and before it where the user's own code was at last, if it was a library's that raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    if not own or own[-1] is frames[-1]:
+        return of_the_user(error)
+    frame = own[-1]
+    line = f"    {frame.line}\n" if frame.line else ""
+    where = f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n{line}'
+    return f"The last line of your own:\n{where}{of_the_user(error)}"
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith("<frozen") or any(part in filename for part in _INSTALLED):
+        return False
+    return not filename.startswith((_HERE, _LIBRARY))
 
 
 def _chain(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

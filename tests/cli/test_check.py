@@ -27,6 +27,15 @@ def test_a_flow_without_faults_is_drawn(file: Path) -> None:
     assert "●  first    passes documents through" in result.stdout
 
 
+def test_an_image_is_named_and_not_looked_into(file: Path) -> None:
+    file.write_text("jtype: Flow\nexecutors: [{name: boxed, uses: 'docker://me/boxed:1', replicas: 2}]\n")
+    assert "docker://me/boxed:1, 2 replicas" in check(file).stdout
+    file.write_text("jtype: Flow\nexecutors:\n- {uses: 'docker://Me/x'}\n- {uses: 'docker://x', py_modules: a.py}\n")
+    told = check(file).stderr
+    assert 'executor0: "Me/x" is no image' in told or '"Me/x" is no image' in told
+    assert "py_modules is not for a container" in told
+
+
 def test_faults_are_told_and_nothing_is_drawn(file: Path) -> None:
     file.write_text("jtype: Flow\nwith: {prt: 1}\nexecutors:\n- replicas: two\n")
     result = check(file)

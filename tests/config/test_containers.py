@@ -59,6 +59,7 @@ def test_a_volume_must_be_there_and_a_workspace_will_be(tmp_path: Path) -> None:
     [
         ({"reload": True}, "reload is not for a container: its code is in the image: build that anew"),
         ({"py_modules": "x.py"}, "py_modules is not for a container: its code is in the image"),
+        ({"install_requirements": True}, "install_requirements is not for a container: what it requires is in"),
         ({"start_method": "spawn"}, "start_method is not for a container"),
     ],
 )

@@ -46,6 +46,9 @@ class Importable(Executor): ...
         ("../exec.yml", "/exec.yml"),
         ("/abs/exec.yml", "/abs/exec.yml"),
         (Path("exec.conf"), "/folder/exec.conf"),
+        ("exec.py:Mine", {"jtype": "Mine", "metas": {"py_modules": ["/folder/exec.py"]}}),
+        ("./a b/exec.py:Mine", {"jtype": "Mine", "metas": {"py_modules": ["/folder/a b/exec.py"]}}),
+        ("/abs/exec.py:Mine", {"jtype": "Mine", "metas": {"py_modules": ["/abs/exec.py"]}}),
         ("jtype: A", {"jtype": "A"}),
         (" \n!A\nwith: {x: on}", {"jtype": "A", "with": {"x": "on"}}),
         ({"jtype": "A", "with": None, "metas": {}}, {"jtype": "A"}),
@@ -116,6 +119,14 @@ def test_definitions_files_and_names_are_told_apart() -> None:
     assert not any(is_definition(text) for text in ("A", "a.yml", "a:B", ""))
     assert all(is_file(text) for text in ("a.yml", "a.YAML", "a.jaml", "a.json", "/a"))
     assert not any(is_file(text) for text in ("a", "a.b", ""))
+
+
+def test_a_class_in_a_file_is_no_yaml_file_and_a_file_outside_is_refused(tmp_path: Path) -> None:
+    assert not is_file("/abs/exec.py:Mine")
+    with pytest.raises(ConfigError, match="lies outside of"):
+        checked_uses("../exec.py:Mine", Folder(tmp_path, confined=True), PLACE)
+    with pytest.raises(ConfigError, match="exec.py:MyExecutor"):
+        checked_uses("exec.py", Folder(tmp_path), PLACE)
 
 
 def test_a_confined_folder_may_not_be_left(tmp_path: Path) -> None:

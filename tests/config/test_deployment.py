@@ -102,6 +102,18 @@ def test_a_file_becomes_the_same_as_the_call(file: Path, monkeypatch: pytest.Mon
     assert load_deployment(file, context={"n": 3}) == expected
 
 
+def test_folders_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d.yml").write_text(
+        "jtype: Deployment\nwith: {workspace: data, keys: keys, log_config: {file: a.log}}\n"
+    )
+    monkeypatch.chdir("/")
+    spec = load_deployment(tmp_path / "d.yml")
+    assert (spec.executor.workspace, spec.front.keys) == (f"{tmp_path}/data", f"{tmp_path}/keys")
+    assert spec.executor.log_config == {"file": f"{tmp_path}/a.log"}
+    (tmp_path / "saved.yml").write_text(dump_deployment(spec, tmp_path))
+    assert load_deployment(tmp_path / "saved.yml") == spec and str(tmp_path) not in (tmp_path / "saved.yml").read_text()
+
+
 @pytest.mark.parametrize("text", ["jtype: Deployment", "!Deployment", "!Deployment {version: '1', with: }"])
 def test_the_smallest_one(text: str) -> None:
     assert load_deployment(text) == load_deployment({"jtype": "Deployment"}) == DeploymentSpec.from_options()

@@ -1,6 +1,8 @@
 """ZFLOW_* variables and ``${{ ... }}``."""
 
+import copy
 import logging
+import pickle
 
 import pytest
 from hypothesis import given
@@ -30,6 +32,16 @@ def test_a_wrong_log_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZFLOW_LOG_LEVEL", "LOUD")
     with pytest.raises(ConfigError, match="ZFLOW_LOG_LEVEL: expected one of DEBUG, INFO.*got 'LOUD'"):
         log_level()
+
+
+def test_how_large_a_package_may_be_is_told_in_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.hub_size() == 500 << 20
+    monkeypatch.setenv("ZFLOW_HUB_SIZE", "2000")
+    assert environment.hub_size() == 2_000_000_000
+    for wrong in ("0", "8001", "2G", "-1", "99999", "1e3"):
+        monkeypatch.setenv("ZFLOW_HUB_SIZE", wrong)
+        with pytest.raises(ConfigError, match="ZFLOW_HUB_SIZE: expected a whole number of MB, up to 8000"):
+            environment.hub_size()
 
 
 def test_a_misspelled_variable_is_warned_of_once(
@@ -77,7 +89,7 @@ def test_substitution(text: str, value: object, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, given_text)
     monkeypatch.setenv("EMPTY", "")
     found = substitute(text, {"items": [1, 2], "digits": "8080", "number": 3})
-    assert (found, type(found)) == (value, type(value))
+    assert found == value and isinstance(found, type(value)) and isinstance(found, bool) == isinstance(value, bool)
 
 
 def test_what_was_put_in_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,3 +140,22 @@ def test_what_was_meant_for_this_process_alone_is_taken(monkeypatch: pytest.Monk
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
     assert environment.take("NOTIFY_SOCKET", "WATCHDOG_USEC") == {"NOTIFY_SOCKET": "/run/notify"}
     assert environment.take("NOTIFY_SOCKET") == {}
+
+
+# -- what remembers where it comes from --------------------------------------------------------------------------------
+
+
+def test_text_and_whole_numbers_that_variables_have_made_remember_their_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WHO", "me")
+    monkeypatch.setenv("MANY", "3")
+    for text, value in (("${{ ENV.WHO }}", "me"), ("${{env.MANY}}", 3), ("a ${{ ENV.WHO }}/${{ ENV.MANY }}", "a me/3")):
+        made = substitute(text)
+        assert made == value and made.template == text
+        travelled = pickle.loads(pickle.dumps([made, copy.copy(made)]))
+        assert travelled == [value, value] and {type(item) for item in travelled} == {type(value)}
+    for text in ("${{ CONTEXT.x }}", "${{ CONTEXT.x }} of ${{ ENV.WHO }}"):
+        assert type(substitute(text, {"x": "y"})) is str, "nobody but this caller has the context"
+    monkeypatch.setenv("FLAG", "true")
+    assert substitute("${{ ENV.FLAG }}") is True

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from zflow.config.executor_kinds import FOLDER, KEYS, METAS, SERVER_KEY, USES, WHEN
+from zflow.config.executor_kinds import FOLDER, METAS, SERVER_KEY, USES, WHEN
 from zflow.config.places import Place
 from zflow.errors import ConfigError
 
 _HERE = Place("x")
 
 
-def test_a_folder_of_keys_is_a_whole_path_and_another_one_stays_as_it_is() -> None:
-    assert KEYS.checked("k", _HERE) == os.path.abspath("k")
-    assert KEYS.checked("", _HERE) == ""
-    assert FOLDER.checked(Path("a/b"), _HERE) == "a/b"
+def test_a_folder_is_a_whole_path_whatever_the_working_directory_will_be() -> None:
+    assert FOLDER.checked("k", _HERE) == os.path.abspath("k")
+    assert FOLDER.checked(Path("a/b"), _HERE) == os.path.abspath("a/b")
+    assert FOLDER.checked("~/k", _HERE) == os.path.expanduser("~/k")
+    assert FOLDER.checked("", _HERE) == ""
 
 
 def test_a_condition_arrives_as_plain_values() -> None:

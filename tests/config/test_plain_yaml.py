@@ -217,3 +217,16 @@ def test_a_file_that_is_not_there_is_perhaps_one_beside_it(tmp_path: Path) -> No
         parse(tmp_path / "flow.yaml")
     with pytest.raises(ConfigError, match=r"other\.yml does not exist$"):
         parse(tmp_path / "other.yml")
+
+
+def test_what_variables_have_made_is_written_as_it_is_or_as_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHO", "me: # you")
+    monkeypatch.setenv("MANY", "3")
+    read = parse("a: ${{ ENV.WHO }}\nb: ['${{ ENV.MANY }}']\nc: {d: '- ${{ ENV.WHO }}: x'}\ne: '{{'\n").value
+    assert parse(dump(read)).value == read and "ENV" not in dump(read)
+    written = dump(read, templates=True)
+    assert parse(written).value == read and "me" not in written.replace("name", "") and "3" not in written
+    monkeypatch.setenv("WHO", "somebody else")
+    assert parse(written).value["a"] == "somebody else"
+    with pytest.raises(ConfigError, match="would be replaced when it is loaded"):
+        dump({"x": "${{ ENV.WHO }}"}, templates=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_the_executor_that_the_worker_will_build() -> None:
     executor = plan.workers[0].description.build(plan.workers[0].runtime_args)
     assert executor.metas.name == "Own Name"
     assert executor.runtime_args.name == "executor0/rep-0"
-    assert executor.runtime_args.workspace == "ws"
+    assert executor.runtime_args.workspace == os.path.abspath("ws")
     assert executor.runtime_args.shard_id == 0
 
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zflow.config.references import Home, Reference, home_of, is_reference, parse_reference
+from zflow.config.references import (
+    Home,
+    Reference,
+    everywhere,
+    home_of,
+    is_image_reference,
+    is_reference,
+    parse_reference,
+)
 from zflow.errors import ConfigError
 
 DIGEST = "sha256:" + "0a" * 32
@@ -33,8 +41,8 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         ("jinahub://CLIPTextEncoder:v0.1", Reference("", "cliptextencoder", "v0.1")),
         ("jinaai://jina-ai/CLIPTextEncoder:Latest", Reference("", "jina-ai/cliptextencoder", "Latest")),
         ("jinaai://jina-ai/CLIPTextEncoder", Reference("", "jina-ai/cliptextencoder")),
-        ("hub+docker://me/encoder:1", Reference("", "me/encoder", "1")),
-        ("jinahub+docker://Name/tag", Reference("", "name", "tag")),
+        ("hub+docker://me/encoder:1", Reference("", "me/encoder", "1", image=True)),
+        ("jinahub+docker://Name/tag", Reference("", "name", "tag", image=True)),
         ("localhost:5000/encoder:1", Reference("localhost:5000", "encoder", "1")),
         ("encoder", Reference("", "encoder")),
     ],
@@ -72,6 +80,7 @@ def test_what_names_nothing_is_refused_with_the_way_to_write_it(uses: str, told:
 
 def test_only_what_shall_run_natively_is_for_this_machine() -> None:
     assert is_reference("hub://x") and is_reference("jinaai://a/b") and is_reference("jinahub://X/1")
+    assert is_image_reference("jinaai+docker://a/b") and not is_image_reference("docker://x")
     assert not any(is_reference(uses) for uses in ("hub+docker://x", "docker://x", "x", "hubs://x", None, 3))
 
 
@@ -100,6 +109,12 @@ def test_a_lock_file_knows_it_by_its_tag_and_it_is_fetched_by_its_digest() -> No
 def test_where_it_is(hub: str, uses: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZFLOW_HUB", hub)
     assert home_of(parse_reference(uses)) == home
+
+
+def test_it_is_named_so_that_it_means_the_same_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZFLOW_HUB", "registry.example.org/team")
+    assert str(everywhere(parse_reference("hub://x:1"))) == "hub://registry.example.org/team/x:1"
+    assert str(everywhere(parse_reference("hub://a.org/x"))) == "hub://a.org/x:latest"
 
 
 def test_without_any_registry_the_error_says_where_to_name_one() -> None:

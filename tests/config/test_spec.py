@@ -1,5 +1,6 @@
 """Flows and Executors as they are asked for."""
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def test_options_take_their_normal_form() -> None:
         uses="pkg.module.Class", needs="a", env={"A": 1}, py_modules="pkg.mod", workspace=Path("x"), disable_reduce=True
     )
     assert (executor.uses, executor.needs, executor.env) == ("pkg.module:Class", ("a",), {"A": "1"})
-    assert (executor.py_modules, executor.workspace, executor.no_reduce) == (("pkg.mod",), "x", True)
+    assert (executor.py_modules, executor.workspace, executor.no_reduce) == (("pkg.mod",), os.path.abspath("x"), True)
     assert FlowSpec.from_options(port_expose=5).port == 5
 
 
@@ -213,9 +214,9 @@ def test_what_an_executor_does_not_say_it_takes_from_its_flow() -> None:
         host="0.0.0.0",
     )
     first, second = spec.executors
-    assert (first.workspace, first.env) == ("flow", {"A": "flow", "B": "flow"})
+    assert (first.workspace, first.env) == (os.path.abspath("flow"), {"A": "flow", "B": "flow"})
     assert (first.timeout_ready, first.quiet_error, first.start_method) == (5, True, "spawn")
-    assert (second.workspace, second.env) == ("own", {"A": "flow", "B": "own", "C": "own"})
+    assert (second.workspace, second.env) == (os.path.abspath("own"), {"A": "flow", "B": "own", "C": "own"})
     assert (second.timeout_ready, second.quiet_error, second.start_method) == (7, False, "spawn")
     assert (first.host, first.given, set(second.given)) == (
         "127.0.0.1",

@@ -1,5 +1,7 @@
 """A Flow as YAML, both ways; the bad inputs 76 to 83 of the reliability page."""
 
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +253,58 @@ def test_what_was_saved_is_loaded_equal(file: Path) -> None:
     assert dump_flow(load_flow(saved), file.parent) == saved.read_text()
 
 
+def test_folders_are_relative_to_the_file_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flow.yml").write_text(
+        "jtype: Flow\nwith: {workspace: data, keys: ../keys}\n"
+        "executors: [{name: a}, {name: b, workspace: ./own}, {name: c, workspace: /abs}, {name: d, workspace: ~/d}]\n"
+    )
+    monkeypatch.chdir("/")
+    spec = load_flow(tmp_path / "flow.yml")
+    assert (spec.workspace, spec.keys) == (f"{tmp_path}/data", f"{tmp_path.parent}/keys")
+    assert [executor.workspace for executor in spec.executors] == [
+        *(f"{tmp_path}/data", f"{tmp_path}/own", "/abs"),
+        os.path.expanduser("~/d"),
+    ]
+    written = dump_flow(spec, tmp_path)
+    for text in ("workspace: data\n", "workspace: own\n", f"keys: {tmp_path.parent}/keys"):
+        assert text in written
+    (tmp_path / "saved.yml").write_text(written)
+    assert load_flow(tmp_path / "saved.yml") == spec == load_flow(dump_flow(spec))
+
+
+def test_a_folder_from_python_means_what_it_meant_when_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = FlowSpec.from_options(workspace="data", log_config={"file": "logs/a.log"})
+    monkeypatch.chdir("/")
+    assert spec.workspace == f"{tmp_path}/data"
+    written = dump_flow(spec, tmp_path)
+    assert "workspace: data" in written and "file: logs/a.log" in written
+    (tmp_path / "saved.yml").write_text(written)
+    assert load_flow(tmp_path / "saved.yml") == spec
+
+
+def test_what_variables_have_made_is_saved_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PORT": "12399", "TOKEN": "secret", "N": "2", "HOME_OF": "h"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "flow.yml").write_text(
+        "jtype: Flow\nwith: {port: '${{ ENV.PORT }}', env: {TOKEN: '${{ ENV.TOKEN }}', N: '${{ ENV.N }}'}}\n"
+        "executors:\n  - replicas: ${{ ENV.N }}\n    uses: {jtype: A, with: {token: '${{ ENV.TOKEN }}'}}\n"
+        "    uses_with: {url: 'http://${{ ENV.HOME_OF }}/x', deep: [{n: '${{ ENV.N }}'}]}\n"
+    )
+    spec = load_flow(tmp_path / "flow.yml")
+    assert (spec.port, spec.env, spec.executors[0].replicas) == (12399, {"TOKEN": "secret", "N": "2"}, 2)
+    written = dump_flow(spec, tmp_path)
+    assert written.count("${{ ENV.") == 7
+    assert not any(value in written for value in ("12399", "secret", "http://h/"))
+    (tmp_path / "saved.yml").write_text(written)
+    assert load_flow(tmp_path / "saved.yml") == spec
+    assert "${{" not in dump_flow(pickle.loads(pickle.dumps(spec))), "who it is sent to has other variables"
+
+
 def test_what_a_flow_gives_its_executors_is_saved_once() -> None:
     spec = FlowSpec.from_options(workspace="w", env={"A": "1"}).add(env={"B": "2"})
     assert load_flow(dump_flow(spec)) == spec
@@ -335,3 +389,20 @@ def test_any_description_is_a_flow_or_a_config_error(options: Any, gateway: Any,
 def test_peers_are_saved_and_read_again() -> None:
     spec = FlowSpec.from_options(peers={"a": "x:1", "b/shard-0": ["y:2", "z:3"]}).add(name="a")
     assert load_flow(dump_flow(spec)) == spec
+
+
+def test_what_a_container_may_do_is_saved_and_read_again_and_its_folders_are_named_from_the_file(file: Path) -> None:
+    spec = FlowSpec.from_options().add(
+        uses="docker://me/x:1",
+        volumes=[f"{file.parent}/data:/data:ro", "/elsewhere:/x"],
+        gpus=[0, 1],
+        entrypoint="python -m 'my zflow'",
+        docker_kwargs={"network_mode": "bridge", "tmpfs": {"/cache": "size=1g"}, "read_only": False},
+    )
+    text = dump_flow(spec, file.parent)
+    assert "data:/data:ro" in text and f"{file.parent}/data" not in text
+    file.write_text(text)
+    assert load_flow(file) == spec
+    file.write_text("jtype: Flow\nexecutors: [{uses: 'docker://x', volumes: ['data:in']}]\n")
+    with pytest.raises(ConfigError, match=r'flow.yml:2 executors\[0\].volumes: "data:in": "in" is no place'):
+        load_flow(file)

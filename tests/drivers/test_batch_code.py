@@ -14,6 +14,7 @@ from zflow.batching import dynamic_batching
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
 from zflow.drivers.batch_code import BatchCode, local_end, weigh_by
+from zflow.drivers.note import Note, calls_in
 from zflow.drivers.user_code import UserCode
 from zflow.errors import Cancelled, ExecutorError, InvalidRequest, ProtocolError, RemoteError
 from zflow.executor import Executor, requests
@@ -310,12 +311,18 @@ def test_what_cannot_be_divided_is_an_error_that_names_the_method(method, told):
         assert told in description and "(endpoint /batched)" in description
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-def test_what_must_end_the_process_passes_through(kind):
+def test_a_method_that_ends_the_process_fails_instead():
     def method(self, docs, **kwargs):
-        raise kind
+        raise SystemExit(3)
 
-    with pytest.raises(kind):
+    assert [error(outcome).name for outcome in Asked(method).ask(texts("a"), texts("b"))] == ["SystemExit"] * 2
+
+
+def test_ctrl_c_passes_through():
+    def method(self, docs, **kwargs):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
         Asked(method).ask(texts("a"), texts("b"))
 
 
@@ -439,3 +446,16 @@ def test_a_metric_that_raises_is_told_with_its_traceback():
     [outcome] = Asked(shout, custom_metric=metric).ask(texts("a"))
     assert error(outcome).name == "KeyError"
     assert "in metric" in error(outcome).traceback
+
+
+def test_all_of_a_batch_are_noted_while_it_runs(tmp_path):
+    seen = []
+
+    def method(self, docs, **kwargs):
+        seen.extend(calls_in((tmp_path / "a.note").read_bytes()))
+
+    asked = Asked(method)
+    asked.code._noted = Note(str(tmp_path / "a.note"))
+    asked.answers(texts("a"), texts("b"), texts("c"))
+    assert sorted(seen) == [call(1), call(2)]  # an id of zeros only, as call(0) is, is nobody's in a note
+    assert calls_in((tmp_path / "a.note").read_bytes()) == []

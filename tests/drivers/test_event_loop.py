@@ -168,13 +168,13 @@ def test_an_exception_is_its_calls_outcome_and_the_loop_goes_on():
         assert len(loop.reported) == 1
 
 
-def test_what_must_end_the_process_is_said_as_it_is():
+def test_ctrl_c_is_said_as_it_is():
     async def method(self, **kwargs):
-        raise SystemExit(3)
+        raise KeyboardInterrupt
 
     with running(method) as loop:
         loop.begin()
-        assert isinstance(loop.left(), SystemExit)
+        assert isinstance(loop.left(), KeyboardInterrupt)
 
 
 def test_a_coroutine_can_be_waited_for_from_outside():

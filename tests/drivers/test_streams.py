@@ -118,15 +118,22 @@ def test_an_exception_after_some_items_is_the_outcome():
     assert isinstance(error, ExecutorError) and error.description == "ValueError('half way')"
 
 
-def test_what_must_end_the_process_is_let_through():
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_only_ctrl_c_is_let_through(kind):
     def leaving() -> Generator[Any, None, Any]:
         yield Document()
-        raise SystemExit(3)
+        raise kind(3)
 
-    stream = Stream(call(partial=True), leaving(), report=lambda error: None)
+    reported: list[BaseException] = []
+    stream = Stream(call(partial=True), leaving(), report=reported.append)
     stream.step()
-    with pytest.raises(SystemExit):
-        stream.step()
+    if kind is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            stream.step()
+        return
+    error = error_of(stream.step() or Message(Kind.PING))
+    assert isinstance(error, ExecutorError) and error.description == "SystemExit(3)"
+    assert stream.is_over and len(reported) == 1
 
 
 def test_closing_it_runs_the_generators_finally():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
+from zflow.drivers.note import Note, calls_in
 from zflow.drivers.user_code import UserCode
 from zflow.endpoints import requests
 from zflow.errors import ExecutorError, InvalidRequest, RemoteError
@@ -535,17 +538,32 @@ def test_only_what_must_end_the_process_is_let_through(kind):
     assert len(asked.reported) == 1
 
 
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_what_must_end_the_process_passes_through(kind, is_async):
+def test_a_method_that_ends_the_process_fails_instead(is_async):
     def method(self, **kwargs):
-        raise kind
+        sys.exit(3)
 
     async def async_method(self, **kwargs):
-        raise kind
+        sys.exit(3)
 
     asked = Asked(async_method if is_async else method)
-    with pytest.raises(kind):
+    error = asked.error()
+    assert (error.name, error.description) == ("SystemExit", "SystemExit(3)")
+    assert "a method cannot end its process: raise an exception that says what is wrong" in str(error)
+    assert len(asked.reported) == 1
+    asked.user_code.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_ctrl_c_passes_through(is_async):
+    def method(self, **kwargs):
+        raise KeyboardInterrupt
+
+    async def async_method(self, **kwargs):
+        raise KeyboardInterrupt
+
+    asked = Asked(async_method if is_async else method)
+    with pytest.raises(KeyboardInterrupt):
         asked.ask()
     assert asked.reported == []
     asked.user_code.close()
@@ -622,3 +640,66 @@ def test_what_is_no_condition_is_refused_as_not_started(wrong):
     assert (outcome.kind, outcome.flags, called) == (Kind.FAILURE, NOT_STARTED, [])
     assert isinstance(error_of(outcome), InvalidRequest)
     assert asked.reported == []
+
+
+# -- what is noted -----------------------------------------------------------------------------------------------------
+
+
+class Peeking(Executor):
+    """Each endpoint notes what a process after its death would be told."""
+
+    def peek(self):
+        with open(self.path, "rb") as note:
+            self.seen = calls_in(note.read())
+
+    @requests(on="/sync")
+    def sync(self, **kwargs):
+        self.peek()
+
+    @requests(on="/async")
+    async def asynchronous(self, **kwargs):
+        await asyncio.sleep(0)
+        self.peek()
+
+    @requests(on="/stream")
+    def stream(self, **kwargs):
+        yield Document()
+        self.peek()
+
+    @requests(on="/fail")
+    def fail(self, **kwargs):
+        self.peek()
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("on", "more"), [("/sync", {}), ("/async", {}), ("/stream", {}), ("/stream", {"partial": True}), ("/fail", {})]
+)
+def test_what_runs_is_noted_until_its_outcome_is_known(tmp_path, on, more):
+    executor = Peeking()
+    executor.path = str(tmp_path / "a.note")
+    noted = Note(executor.path)
+    user_code = UserCode(executor, name="exec/rep-0", report=lambda error: None, noted=noted)
+    woken = threading.Event()
+    user_code.attach(wake=woken.set, look=lambda: None)
+    said = user_code(Message(Kind.REQUEST, CALL, on, extra=more))
+    while said is None or said.kind is Kind.PARTIAL:
+        assert user_code.is_ready or woken.wait(5.0)
+        woken.clear()
+        said = user_code.step()
+    user_code.close()
+    assert executor.seen == [CALL]
+    noted.close()
+    assert not os.path.exists(executor.path), "there was nothing left to be told"
+
+
+def test_a_call_that_ends_the_process_stays_noted(tmp_path):
+    def method(self, **kwargs):
+        raise SystemExit(1)
+
+    executor = type("Ending", (Executor,), {"method": requests(method)})()
+    noted = Note(str(tmp_path / "a.note"))
+    with pytest.raises(SystemExit):
+        UserCode(executor, name="exec/rep-0", report=print, noted=noted)(Message(Kind.REQUEST, CALL, "/"))
+    noted.close()
+    assert Note(noted.path).deaths == [CALL]

@@ -5,7 +5,9 @@ Containers are played by loopback addresses of their own, their names by a list 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shlex
 import signal
@@ -134,6 +136,16 @@ def ask_and_compare(client: Client) -> None:
     assert len({result["workspace"] for result in told.values()}) == 2
 
 
+def row_of_free_ports(many: int) -> int:
+    """The first of so many, one after the other, below those that the kernel gives to whoever asks for any."""
+    for first in random.sample(range(20_000, 30_000), 100):
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for number in range(first, first + many):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return first
+    raise AssertionError(f"no {many} free ports in a row")
+
+
 class Unit(NamedTuple):
     """A service of systemd, as far as it says what is started."""
 
@@ -164,7 +176,8 @@ def test_the_units_of_systemd_are_a_flow(has_keys: bool, folder: Path, start: St
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m zflow "$@"\n')
     program.chmod(0o755)
     flow = Flow.load_config(folder / "flow.yml", port=port, **options)
-    flow.to_systemd_units(folder / "units", program=str(program), config=str(folder / "units"), first_port=port + 1)
+    first = row_of_free_ports(6)
+    flow.to_systemd_units(folder / "units", program=str(program), config=str(folder / "units"), first_port=first)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.settimeout(30)
     listener.bind(str(folder / "notify"))

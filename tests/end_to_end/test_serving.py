@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
+
+import pytest
 
 from tests.support.processes import read_until, wait_for
 from zflow import Client, Document, DocumentArray, Executor, Flow, requests
@@ -93,3 +96,33 @@ def test_jtype_alone_names_a_class_of_the_running_script(run_script, tmp_path) -
         """
     )
     assert done.stdout == "MyExecutorBeforeRestart\n"
+
+
+NAMED = """
+from zflow import Executor, requests
+
+
+class Named(Executor):
+    @requests
+    def greet(self, docs, **kwargs):
+        docs.texts = ["Hey you" for _ in docs]
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("executor", "--uses", "exec.py:Named"),
+        ("executor", "--uses", "{folder}/exec.py:Named", "--replicas", "2"),
+        ("deployment", "--uses", "{folder}/exec.py:Named"),
+        ("flow", "--uses", "flow.yml"),
+    ],
+)
+def test_a_class_is_named_by_its_file(start, zflow_command, tmp_path, words) -> None:
+    (tmp_path / "exec.py").write_text(NAMED)
+    (tmp_path / "flow.yml").write_text("jtype: Flow\nexecutors: [{uses: exec.py:Named}]\n")
+    serving = start(*zflow_command, *(word.format(folder=tmp_path) for word in words), cwd=tmp_path)
+    told = read_until(serving, r"(serving at tcp|Local access:)\D+127.0.0.1:\d+")
+    port = int(re.search(r"127.0.0.1:(\d+)", told)[1])
+    with Client(port=port) as client:
+        assert client.post("/", Document()).texts == ["Hey you"]

@@ -125,6 +125,36 @@ def test_wishes_reach_their_places(tmp_path: Path) -> None:
     assert "deploy" not in made["services"]["gateway"]
 
 
+def test_what_a_container_is_given_here_it_is_given_there(tmp_path: Path) -> None:
+    options = {"volumes": [f"{tmp_path}/mo$el:/models:ro", str(tmp_path)], "gpus": "device=0,1"}
+    spec = DeploymentSpec.from_options(
+        name="encoder", uses="docker://me/encoder:1", entrypoint="python -m zflow", replicas=2, workspace="d", **options
+    )
+    made = compose_document(parts_of_deployment(spec, IMAGES), WISHES)
+    service, head = made["services"]["encoder"], made["services"]["encoder-head"]
+    assert (service["entrypoint"], head["entrypoint"]) == (["python", "-m", "zflow"], ["zflow"])
+    own, *volumes = service["volumes"]
+    assert own == "encoder-workspace:/workspace"
+    models = {"type": "bind", "source": f"{tmp_path}/mo$$el", "target": "/models", "read_only": True}
+    assert volumes == [models, {**models, "source": f"{tmp_path}", "target": f"/{tmp_path.name}", "read_only": False}]
+    [device] = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "device_ids": ["0", "1"], "capabilities": ["gpu"]}
+    assert "volumes" not in head and "deploy" not in head
+    made = compose_document(parts_of_deployment(spec, IMAGES), ComposeWishes(gpus={"encoder": 0}))
+    assert "deploy" not in made["services"]["encoder"]
+
+
+def test_a_folder_of_this_machine_may_be_the_workspace(tmp_path: Path) -> None:
+    uses = {"uses": "docker://me/encoder:1", "volumes": f"{tmp_path}:/workspace", "gpus": "all"}
+    spec = DeploymentSpec.from_options(name="encoder", workspace="data", **uses)
+    made = compose_document(parts_of_deployment(spec, IMAGES), WISHES)
+    service = made["services"]["encoder"]
+    assert [volume["target"] for volume in service["volumes"]] == ["/workspace"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert "volumes" not in made
+    assert service["deploy"]["resources"]["reservations"]["devices"][0]["count"] == "all"
+
+
 def test_one_executor_alone_is_reached_itself() -> None:
     spec = DeploymentSpec.from_options(name="encoder", uses="docker://me/encoder:1", port=9000)
     made = compose_document(parts_of_deployment(spec, IMAGES), WISHES)

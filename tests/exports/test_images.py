@@ -34,6 +34,12 @@ def test_code_needs_an_image_and_the_error_says_how() -> None:
     assert Images("", {"encoder": "me/own:2"}, "zflow:1", HERE).of(spec(uses=Echo), Echo) == "me/own:2"
 
 
+def test_a_package_is_no_image_but_may_have_one() -> None:
+    with pytest.raises(ConfigError, match=r"hub://me/x:latest is a package; push it with its image .*hub\+docker://"):
+        NONE.of(spec(uses="hub://me/x"), "hub://me/x:latest")
+    assert IMAGES.of(spec(uses="hub://me/x"), "hub://me/x:latest") == "me/app:1"
+
+
 def test_what_only_passes_documents_on_needs_no_image_of_its_own() -> None:
     assert NONE.of(spec(), None) == "zflow:1"
 
@@ -54,6 +60,7 @@ def test_an_executor_is_named_by_what_can_be_found_in_the_image() -> None:
     assert words(uses="docker://x") == ["--uses", "config.yml"]
     assert words(uses=Echo) == ["--uses", "tests.exports.shapes:Echo"]
     assert words() == []
+    assert words(uses="hub://a.org/Me/X") == ["--uses", "hub://a.org/me/x:latest"]
 
 
 def test_paths_are_relative_to_where_the_image_starts(tmp_path: Path) -> None:

@@ -226,6 +226,24 @@ def test_resources_are_asked_for(tmp_path: Path) -> None:
         kubernetes_manifests(parts_of_deployment(spec, IMAGES), WISHES)
 
 
+def test_what_a_container_is_given_here_a_pod_is_given_as_far_as_it_can_be(tmp_path: Path) -> None:
+    def made(**options: Any) -> dict[str, dict[str, Any]]:
+        spec = DeploymentSpec.from_options(name="x", uses="docker://x", replicas=2, **options)
+        return kubernetes_manifests(parts_of_deployment(spec, IMAGES), KubernetesWishes())
+
+    manifests = made(gpus="2", entrypoint="python -m zflow")
+    its, head = container(manifests["x/deployment.yml"]), container(manifests["x-head/deployment.yml"])
+    assert its["command"] == ["python", "-m", "zflow"]
+    assert its["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert (head["command"], "limits" in head["resources"]) == (["zflow"], False)
+    with pytest.raises(ConfigError, match="x: gpus=all: pods are given a number of GPUs"):
+        made(gpus="all")
+    with pytest.raises(ConfigError, match="x: volumes: .* is on no node of a cluster"):
+        made(volumes=str(tmp_path))
+    with pytest.raises(ConfigError, match="x: docker_kwargs is for containers that zflow starts itself"):
+        made(docker_kwargs={"network": "bridge"})
+
+
 @pytest.mark.parametrize("options", [{}, {"shards": 2}])
 def test_one_executor_alone_is_valid_too(options: dict[str, Any]) -> None:
     spec = DeploymentSpec.from_options(name="x", uses="docker://x", port=9000, **options)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.exports.shapes import HERE, SHAPES, around, one, processes, row, safe, shards, spec_of
+from zflow.config.spec import FlowSpec
 from zflow.config.yaml_file import load_flow
 from zflow.exports.images import Images
 from zflow.exports.parts import Application, parts_of_flow
@@ -128,6 +129,14 @@ def test_secrets_come_from_a_file_that_is_not_written(tmp_path: Path) -> None:
     notes = systemd_notes(application(row, tmp_path), WISHES, list(files(row, tmp_path)))
     assert "API_TOKEN" in notes
     assert "systemctl enable --now row.target" in notes
+
+
+def test_what_is_fetched_from_a_registry_has_a_place_that_can_be_written(tmp_path: Path) -> None:
+    spec = FlowSpec.from_options(name="hub").add(name="a", uses="hub://a.org/a:1").add(name="b", uses="b:B")
+    made = units(parts_of_flow(spec, NATIVE), WISHES)
+    assert command(made["hub-a.service"].splitlines())[4:6] == ["--uses", "hub://a.org/a:1"]
+    assert 'Environment="ZFLOW_HUB_CACHE=/var/lib/zflow/hub/.hub"' in made["hub-a.service"]
+    assert "ZFLOW_HUB_CACHE" not in made["hub-b.service"]
 
 
 def test_keys_are_credentials(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "joblib", "torch", 
 CALLS = {"eval", "exec", "__import__", "recv_pyobj", "send_pyobj", "unpack_archive"}
 LOADERS = {"load", "load_all", "full_load", "unsafe_load", "Loader", "FullLoader", "UnsafeLoader"}
 # The classes of a script travel to its own children, by value, over a pipe that only they have (DESIGN, processes).
-PRIVATE = {"zflow/processes/parcel.py": {"cloudpickle"}}
+# Of an archive the headers alone are read by the library, one by one; who could unpack it is not named there. A bundle
+# is written, and of wheels that pip has brought the names of what is in them are read.
+PRIVATE = {
+    "zflow/processes/parcel.py": {"cloudpickle"},
+    "zflow/hub/archive.py": {"tarfile"},
+    "zflow/bundling.py": {"tarfile"},
+    "zflow/processes/wheels.py": {"zipfile"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,14 @@ def test_what_is_allowed_is_still_needed(sources: dict[str, str]) -> None:
     assert {name: set(words) for name, words in PRIVATE.items()} == {
         name: {told.rpartition(" ")[2] for told in forbidden(sources[name])} for name in PRIVATE
     }
+
+
+def test_archives_are_not_unpacked_by_what_follows_links(sources: dict[str, str]) -> None:
+    named = {
+        node.attr for node in ast.walk(ast.parse(sources["zflow/hub/archive.py"])) if isinstance(node, ast.Attribute)
+    }
+    assert {"TarInfo", "frombuf"} <= named
+    assert named & {"TarFile", "extract", "extractall", "extractfile", "is_tarfile"} == set()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from zflow.config.keys import SECRET
 from zflow.errors import ConfigError
 from zflow.hub.archive import Limits
 from zflow.hub.contents import Contents, contents_of
@@ -36,6 +37,17 @@ def test_everything_belongs_to_it_that_is_neither_hidden_nor_made_of_sources(fol
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     assert names(folder) == ["README.md", "config.yml", "executor.py", "model/a.bin"]
+
+
+def test_an_environment_of_python_stays_at_home_and_a_secret_key_is_refused(folder: Path) -> None:
+    (folder / "env" / "bin").mkdir(parents=True)
+    (folder / "env" / "bin" / "python").symlink_to("/usr/bin/python3")
+    (folder / "env" / "pyvenv.cfg").touch()
+    assert names(folder) == ["config.yml", "executor.py"]
+    (folder / "keys").mkdir()
+    (folder / "keys" / SECRET).write_text("hush")
+    with pytest.raises(ConfigError, match="is a secret key, which nobody else may have"):
+        contents(folder)
 
 
 def test_its_config_says_what_it_is_called_and_nothing_is_imported(folder: Path) -> None:
@@ -85,7 +97,9 @@ def test_a_name_that_no_archive_can_hold_is_refused(folder: Path) -> None:
 def test_more_than_is_allowed_is_refused_before_anything_is_packed(folder: Path) -> None:
     with pytest.raises(ConfigError, match="has 2 files and .* more than 1 files"):
         contents_of(folder, Limits(files=1))
-    with pytest.raises(ConfigError, match="or 100 bytes; let the Executor fetch what is large"):
+    with pytest.raises(
+        ConfigError, match="or 100 bytes; let the Executor fetch what is large, or allow more: ZFLOW_HUB_SIZE"
+    ):
         contents_of(folder, Limits(size=100))
 
 

@@ -7,26 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.registry import RegistryServer
+from tests.support.registry import RegistryServer, push_image
 from zflow.config.lock_file import write_lock
-from zflow.config.references import Home, parse_reference
+from zflow.config.references import parse_reference
 from zflow.errors import ConfigError
 from zflow.hub.fetching import fetch
 from zflow.hub.listing import names_in, standing_of, versions_of
 from zflow.hub.pushing import push
-from zflow.hub.registry import MANIFEST, Registry, digest_of
-
-IMAGE = (
-    b'{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"application/vnd.oci.image.config.v1+json",'
-    b'"digest":"%s","size":2},"layers":[]}'
-)
-
-
-def push_image(server: RegistryServer, name: str, tmp_path: Path) -> None:
-    (tmp_path / "config").write_bytes(b"{}")
-    with Registry(Home(server.host, "", False)) as registry:
-        registry.put_blob(name, tmp_path / "config", digest_of(b"{}"), 2)
-        registry.put_manifest(name, "image", IMAGE % (MANIFEST.encode(), digest_of(b"{}").encode()))
 
 
 def test_names_are_listed_without_the_prefix_of_the_environment(

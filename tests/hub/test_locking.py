@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.registry import RegistryServer
+from tests.support.registry import RegistryServer, push_image
+from zflow.config.images import image_of
 from zflow.config.lock_file import read_lock, write_lock
 from zflow.config.references import parse_reference
+from zflow.config.yaml_file import load_flow
 from zflow.errors import ConfigError
 from zflow.hub.locking import lock, references_in
 from zflow.hub.pushing import push
@@ -28,9 +30,24 @@ def test_every_name_of_a_flow_is_found_wherever_it_stands(tmp_path: Path) -> Non
         "- {uses: 'hub+docker://d', uses_after: '${{ CONTEXT.e }}'}\n- uses: {jtype: Executor}\n"
     )
     found = references_in(tmp_path / "flow.yml", {"e": "hub://e"})
-    assert [reference.key for reference in found] == ["hub://a.org/x:1", "hub://b:2", "hub://e:latest"]
+    assert [reference.key for reference in found] == [
+        *("hub://a.org/x:1", "hub://b:2", "hub+docker://d:latest", "hub://e:latest"),
+    ]
     (tmp_path / "deployment.yml").write_text("!Deployment\nwith: {uses: hub://x}\n")
     assert [reference.key for reference in references_in(tmp_path / "deployment.yml")] == ["hub://x:latest"]
+
+
+def test_an_image_is_pinned_by_the_digest_that_an_engine_knows(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    digest = push_image(server, "boxed", tmp_path)
+    (tmp_path / "flow.yml").write_text(f"jtype: Flow\nexecutors:\n- uses: hub+docker://{server.host}/boxed:image\n")
+    lock(["flow.yml"])
+    assert read_lock(tmp_path) == {f"hub+docker://{server.host}/boxed:image": digest}
+    [executor] = load_flow(tmp_path / "flow.yml").executors
+    assert image_of(str(executor.uses)) == f"{server.host}/boxed@{digest}"
+    with pytest.raises(ConfigError, match="has no 'bxed': did you mean 'boxed'?"):
+        lock([f"hub+docker://{server.host}/bxed:image"])
 
 
 def test_a_file_that_names_nothing_is_told(tmp_path: Path) -> None:

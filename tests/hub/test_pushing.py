@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from zflow.config.references import parse_reference
 from zflow.errors import ConfigError
 from zflow.hub import pushing
 from zflow.hub.archive import Limits
-from zflow.hub.fetching import look_up
+from zflow.hub.fetching import fetch, look_up
 from zflow.hub.pushing import push
 from zflow.hub.registry import Registry
 
@@ -78,6 +80,21 @@ def test_a_push_that_is_interrupted_changes_no_tag_and_leaves_nothing_here(
 
 def _interrupt(*words: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_of_two_pushes_at_once_the_tag_means_the_one_or_the_other_and_both_are_whole(
+    server: RegistryServer, folder: Path, tmp_path: Path
+) -> None:
+    reference = parse_reference(f"hub://{server.host}/both:1")
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "executor.py").write_text("# other\n")
+    with ThreadPoolExecutor() as threads:
+        pushed = list(threads.map(lambda path: push(path, reference).reference, (folder, other)))
+    assert len({each.digest for each in pushed}) == 2
+    assert look_up(reference).digest in {each.digest for each in pushed}
+    for each in pushed:
+        assert fetch(each).digest == each.digest
 
 
 def test_a_digest_cannot_be_pushed_to(folder: Path) -> None:

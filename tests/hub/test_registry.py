@@ -7,16 +7,20 @@ import hashlib
 import http.server
 import io
 import json
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.registry import SECRET, USER, RegistryServer, registry
 from zflow.config.references import Home, parse_reference
-from zflow.errors import AuthError, HubError, Unavailable
+from zflow.errors import AuthError, ConfigError, HubError, Unavailable
 from zflow.hub import registry as asked
 from zflow.hub.fetching import fetch
 from zflow.hub.pushing import push
@@ -83,11 +87,35 @@ def test_one_that_speaks_no_tls_is_told_so(server: RegistryServer) -> None:
             opened.tags("x")
 
 
+def test_one_with_tls_is_asked_by_it_and_only_if_its_certificate_is_trusted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, to make a certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = ["-nodes", "-newkey", "rsa:2048", "-subj", "/CN=zflow-test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", "-x509", *words], check=True, capture_output=True, timeout=60)
+    with registry(tmp_path / "secure", users=True, tls=(certificate, key)) as secure:
+        log_in(secure.host, USER, SECRET)
+        monkeypatch.setenv("ZFLOW_HUB", f"https://{secure.host}")
+        with pytest.raises(AuthError, match="cannot be trusted: .*certificate"):
+            push(folder, parse_reference("hub://secured"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        pushed = push(folder, parse_reference("hub://secured"))
+        assert fetch(pushed.reference).digest == pushed.reference.digest
+        monkeypatch.setenv("ZFLOW_HUB", f"http://{secure.host}")
+        with pytest.raises(HubError, match="answers 400"):
+            fetch(parse_reference("hub://secured"))
+
+
 # -- hostile ones ------------------------------------------------------------------------------------------------------
 
 
 class Scripted(http.server.BaseHTTPRequestHandler):
-    """Answers each path as `answers` says: code, headers, body. heard: paths with the Authorization they came with."""
+    """Answers each path, or each path and who asks, as `answers` says: code, headers, body. heard: paths with the
+    Authorization they came with.
+    """
 
     answers: dict[str, tuple[int, dict[str, str], bytes]]
     heard: list[tuple[str, str | None]]
@@ -95,7 +123,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         type(self).heard.append((path, self.headers.get("Authorization")))
-        code, headers, body = self.answers.get(path, (404, {}, b""))
+        known = f"{path} {self.headers.get('Authorization')}"
+        code, headers, body = self.answers.get(known if known in self.answers else path, (404, {}, b""))
         self.send_response(code)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -134,6 +163,16 @@ def script() -> Iterator[Script]:
     made.server.server_close()
 
 
+def test_who_has_no_account_gets_a_token_for_everybody(script: Script) -> None:
+    realm = f'Bearer realm="http://{script.host}/token",service="r",scope="repository:x:pull"'
+    script.answer("/v2/x/tags/list", 401, WWW_Authenticate=realm)
+    script.answer("/v2/x/tags/list Bearer t0", 200, b'{"tags": ["1"]}')
+    script.answer("/token", 200, b'{"access_token": "t0"}')
+    with Registry(home(script.host)) as opened:
+        assert opened.tags("x") == ["1"] == opened.tags("x")
+    assert [path for path, _ in script.heard] == ["/v2/x/tags/list", "/token", "/v2/x/tags/list", "/v2/x/tags/list"]
+
+
 def test_a_token_is_fetched_with_our_secret_and_used_for_the_registry_alone(script: Script) -> None:
     log_in(script.host, USER, SECRET)
     realm = f'Bearer realm="http://{script.host}/token",service="r",scope="repository:x:pull"'
@@ -153,6 +192,34 @@ def test_a_secret_is_not_sent_in_the_clear_to_somebody_else(script: Script, real
     with Registry(home(script.host)) as opened, pytest.raises(AuthError, match="without TLS; it was not sent"):
         opened.tags("x")
     assert [path for path, _ in script.heard] == ["/v2/x/tags/list"]
+
+
+def test_an_upload_is_not_sent_in_the_clear_where_the_registry_has_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blob").write_bytes(b"x")
+    asked_for: list[str] = []
+
+    def answer(method: str, url: str, **words: Any) -> requests.Response:
+        asked_for.append(f"{method} {url}")
+        made = requests.Response()
+        made.status_code = 404 if method == "HEAD" else 202
+        made.headers["Location"] = "http://a.org/v2/x/blobs/uploads/1"
+        return made
+
+    with Registry(home("a.org", secure=True)) as opened:
+        monkeypatch.setattr(opened._session, "request", answer)
+        with pytest.raises(AuthError, match="wants an upload to go to http://a.org/.* without TLS; it was not sent"):
+            opened.put_blob("x", tmp_path / "blob", "sha256:" + "0" * 64, 1)
+    assert [line.partition(" ")[0] for line in asked_for] == ["HEAD", "POST"]
+
+
+def test_ways_to_say_who_we_are_that_we_do_not_know_are_not_tried(script: Script) -> None:
+    log_in(script.host, USER, SECRET)
+    script.answer("/v2/x/tags/list", 401, WWW_Authenticate="Negotiate")
+    with Registry(home(script.host)) as opened, pytest.raises(AuthError, match="does not let 'me' in"):
+        opened.tags("x")
+    assert script.heard == [("/v2/x/tags/list", None)]
 
 
 def test_a_secret_does_not_follow_to_another_host(script: Script) -> None:
@@ -234,6 +301,20 @@ def test_one_that_says_nothing_is_not_waited_for_for_ever(script: Script, monkey
     script.handler.protocol_version = "HTTP/1.1"  # type: ignore[attr-defined]  # it keeps the connection, and is silent
     with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="cannot be reached"):
         opened.manifest("x", "1")
+
+
+def test_one_that_wants_to_be_asked_tomorrow_is_given_up(script: Script) -> None:
+    script.answer("/v2/x/manifests/1", 503, b"", Retry_After="86400")
+    with Registry(home(script.host)) as opened, pytest.raises(Unavailable, match="answers 503"):
+        opened.manifest("x", "1")
+    assert len(script.heard) == 3
+
+
+def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "oras", None)
+    monkeypatch.setitem(sys.modules, "oras.logger", None)
+    with pytest.raises(ConfigError, match=r"registries need the extra `hub` .*pip install 'zflow\[hub\]'"):
+        Registry(home("localhost:1"))
 
 
 def test_one_that_is_too_slow_is_given_up(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,9 +34,9 @@ TOLD: Words = {
     "runtime_args": {"name": "inside/rep-0", "replicas": 1, "shards": 1, "shard_id": 0, "workspace": ""},
     "idempotent": False,
     "max_concurrency": 4,
-    "oom_score_adj": 0,
     "level": "INFO",
-    "voice": [False, False, LogConfig()._asdict()],
+    "voice": [False, False, {**LogConfig()._asdict(), "of_a_later_version": 1}],
+    "oom_score_adj": 500,
 }
 
 

@@ -104,6 +104,13 @@ def test_each_incarnation_is_bound_elsewhere(ward, born):
     assert born.bound != before
 
 
+def test_all_incarnations_of_one_note_what_they_run_in_one_place(ward, born):
+    assert os.listdir(ward.sockets.path).count("a-rep-0.note") == 1
+    ward.births.kill(born)
+    ward.until(lambda: ward.ended)
+    assert os.path.exists(ward.sockets.note_path(born.link)), "it was killed, and its successor reads it"
+
+
 def test_the_end_of_the_warm_parent_is_that_of_its_children_and_the_next_birth_takes_another(ward, born):
     parent, pid = ward.births.nursery.pid, born.pid
     os.kill(parent, signal.SIGKILL)

@@ -76,12 +76,14 @@ def test_what_it_is_told_when_it_is_born(child: Child) -> None:
         "oom_score_adj": 500,
         "name": "executor0/rep-0",
         "bind": "ipc:///a",
+        "note": "",
         "env": {"WHO": "me"},
         "sys_path": sys.path,
         "argv": sys.argv,
         "addresses": {"x/rep-0": "ipc:///x"},
         "replicas": {},
         "level": "DEBUG",
+        "log_folder": "",
         "voice": [True, True, LogConfig()._asdict()],
     }
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_docker import install
 from zflow.config.container_options import Volume
 from zflow.config.containers import ContainerPlan, container_of
 from zflow.config.spec import ExecutorSpec
-from zflow.processes.engine import explain, remove_container, run_environment, run_words, why_not_here
+from zflow.processes.engine import explain, run_environment, run_words, why_not_here
 
 
 def words(**options: object) -> list[str]:
@@ -24,9 +23,12 @@ def test_by_default_it_may_do_nothing() -> None:
     assert told[:2] == ["docker", "run"]
     safe = ["--read-only=true", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none"]
     assert set(safe + ["--pids-limit=256", "--init=true", "--rm", "--sig-proxy=false"]) <= set(told)
-    assert {"--tmpfs=/tmp", "--tmpfs=/workspace:mode=1777", "--cpuset-cpus=0,2", "--label=zflow=x/rep-0"} <= set(told)
+    assert {"--tmpfs=/tmp", "--cpuset-cpus=0,2", "--label=zflow=x/rep-0"} <= set(told)
     assert any(word.startswith("--user=") and not word.startswith("--user=0") for word in told)
     assert "type=bind,source=/tmp/zflow-1/x.box,target=/run/zflow" in told
+    [user] = [word.partition("=")[2] for word in told if word.startswith("--user=")]
+    assert "--tmpfs=/workspace:mode=1777,uid={},gid={}".format(*user.split(":")) in told
+    assert "--entrypoint=zflow" in told
     image = told.index("me/x:1")
     assert told[image + 1 :] == ["executor", "--uses", "config.yml", "--attended", "/run/zflow/attendant"]
     assert not any("docker.sock" in word for word in told)
@@ -40,7 +42,9 @@ def test_what_is_loosened_takes_the_place_of_what_is_safe(tmp_path: Path) -> Non
         workspace=str(tmp_path),
     )
     assert {"--network=bridge", "--read-only=false", "--tmpfs=/tmp:exec", "--user=0"} <= set(told)
-    assert not {"--network=none", "--tmpfs=/tmp", "--tmpfs=/workspace:mode=1777"} & set(told)
+    assert not {"--network=none", "--tmpfs=/tmp"} & set(told)
+    assert not any(word.startswith("--tmpfs=/workspace") for word in told)
+    assert "--tmpfs=/workspace:mode=1777" in words(docker_kwargs={"user": "app"})
     assert '--gpus="device=0,1"' in told
     assert "--entrypoint=python" in told
     assert told[told.index("me/x:1") + 1 :][:3] == ["-m", "zflow", "executor"]
@@ -62,6 +66,7 @@ def test_variables_that_the_program_reads_itself_are_spelled_out() -> None:
     ("code", "said", "meaning"),
     [
         (125, "Got permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
+        (126, "permission denied while trying to connect to the Docker daemon socket", "usermod -aG docker"),
         (125, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start docker"),
         (125, "pull access denied for me/x, repository does not exist", "docker build -t me/x:1 ."),
         (125, "manifest unknown: manifest unknown", "no such tag"),
@@ -88,10 +93,3 @@ def test_only_an_engine_of_this_host_will_do(monkeypatch: pytest.MonkeyPatch) ->
     assert why_not_here() == ""
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@192.0.2.1")
     assert "on another host" in why_not_here()
-
-
-def test_removing_says_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, monkeypatch)
-    assert not remove_container("nobody")
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert not remove_container("nobody")

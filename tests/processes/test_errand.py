@@ -26,6 +26,10 @@ def test_it_has_our_environment_with_changes() -> None:
     assert told.out == "red True\n"
 
 
+def test_it_starts_where_it_is_told(tmp_path: Path) -> None:
+    assert python("import os; print(os.getcwd())", folder=tmp_path).out == f"{tmp_path}\n"
+
+
 def test_one_that_does_not_read_is_no_fault() -> None:
     assert python("pass", given="x" * 1_000_000).code == 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_docker import install
 from zflow.processes import guard
-from zflow.processes.guard import Guard, watch_over
+from zflow.processes.guard import Guard, remove_container, watch_over
 
 
 @pytest.fixture
@@ -51,3 +51,16 @@ def test_an_attendant_that_names_nothing_has_started_nothing(monkeypatch: pytest
     os.close(writing)
     watch_over(reading)
     os.close(reading)
+
+
+def test_removing_says_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    assert not remove_container("nobody")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not remove_container("nobody")
+
+
+def test_it_is_small() -> None:
+    code = "import sys, zflow.processes.guard; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"subprocess", "zmq", "msgpack", "zflow.config.spec"} & set(loaded)

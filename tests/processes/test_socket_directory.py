@@ -85,7 +85,9 @@ def test_no_place_with_a_short_path_is_refused_with_the_remedy(parent: Path, mon
 
 def test_closing_removes_the_sockets_and_is_done_once(parent: Path) -> None:
     directory = SocketDirectory(str(parent))
-    Path(directory.path, "executor0-rep-0-1.sock").touch()
+    for name in ("executor0-rep-0-1.sock", "executor0-rep-0.lines", "executor0-rep-0.lines.1"):
+        Path(directory.path, name).touch()
+    Path(directory.note_path("executor0/rep-0")).touch()
     directory.close()
     directory.close()
     assert not os.path.exists(directory.path)
@@ -129,6 +131,7 @@ def test_what_a_killed_owner_left_is_removed(parent: Path, monkeypatch: pytest.M
     left = parent / "zflow-4711-0a0b0c0d"
     left.mkdir(0o700)
     (left / "gateway-1.sock").touch()
+    (left / "executor0-rep-0.note").touch()
     make_old(left, monkeypatch)
     assert remove_stale(str(parent)) == [str(left)]
     assert not left.exists()
@@ -204,6 +207,7 @@ def test_without_an_owner_the_last_one_to_leave_removes_it(parent: Path) -> None
     path = Path(directory.path)
     Path(directory.control_path("tcp://127.0.0.1:12345")).touch()
     (path / "gateway.sock").touch()
+    (path / "gateway.lines").touch()
     remove_if_left(str(path))
     assert path.exists()
     (path / "gateway.sock").unlink()

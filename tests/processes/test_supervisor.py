@@ -18,7 +18,7 @@ import pytest
 from tests.support.processes import is_alive, wait_for
 from zflow.config.plan import Plan
 from zflow.drivers.directory import Directory
-from zflow.errors import ConfigError, PortInUse, StartError, Unavailable
+from zflow.errors import ConfigError, ExecutorError, PortInUse, StartError, Unavailable
 from zflow.executor import Executor, requests
 from zflow.processes import restart_policy, supervisor
 from zflow.processes.logs import Log
@@ -260,7 +260,7 @@ def test_a_killed_replica_is_replaced_at_a_new_address(
     assert f"executor0/rep-0 (pid {told['pid']}) was killed by SIGKILL; it is started again in 0.1 s" in logged()
 
 
-@pytest.mark.parametrize("how", ["exit", "sys.exit", "crash", "abort"])
+@pytest.mark.parametrize("how", ["exit", "crash", "abort"])
 def test_every_kind_of_death_in_user_code_is_told_and_repaired(supervise: Supervise, ask: Ask, how: str) -> None:
     supervised = supervise(Witness)
     before = pid_of(supervised, "executor0/rep-0")
@@ -269,6 +269,14 @@ def test_every_kind_of_death_in_user_code_is_told_and_repaired(supervise: Superv
     assert raised.value.maybe_executed
     wait_for(lambda: is_ready(supervised, "executor0/rep-0", not_pid=before), "the next incarnation")
     assert ask(supervised)["executor0/rep-0"]["pid"] != before
+
+
+def test_a_method_that_calls_sys_exit_is_told_and_its_process_goes_on(supervise: Supervise, ask: Ask) -> None:
+    supervised = supervise(Witness)
+    before = pid_of(supervised, "executor0/rep-0")
+    with pytest.raises(ExecutorError, match=r"SystemExit\(9\); a method cannot end its process"):
+        ask(supervised, "/misbehave", parameters={"how": "sys.exit"})
+    assert ask(supervised)["executor0/rep-0"]["pid"] == before
 
 
 def test_a_replica_that_is_told_to_end_closes_once_and_is_replaced(supervise: Supervise, tmp_path: Path) -> None:

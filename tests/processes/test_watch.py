@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
-from zflow.processes.watch import Watch
+import pytest
+
+from zflow.processes.watch import Acting, Watch
 
 Seen = tuple[list[str], list[str]]
 
@@ -48,3 +52,28 @@ def test_who_wants_to_be_told_nothing_only_waits():
     thread.start()
     watch.until(lambda: bool(over), lambda: ([], []), None)
     assert over
+
+
+def test_whoever_is_interrupted_while_it_waits_for_a_thread_can_wait_for_it_again() -> None:
+    """1. The main thread joins. 2. Ctrl-C interrupts it. 3. It joins again. 4. The thread ends: now, not before 3."""
+    may_end, has_ended, waits = threading.Event(), threading.Event(), threading.Event()
+
+    def act() -> None:
+        while not may_end.wait(0.02):
+            if not waits.is_set():
+                waits.set()
+                os.kill(os.getpid(), signal.SIGINT)
+        has_ended.set()
+
+    acting = Acting(act, "acting")
+    acting.start()
+    with pytest.raises(KeyboardInterrupt):
+        acting.join()
+    assert acting.is_alive() and not has_ended.is_set()
+    threading.Timer(0.1, may_end.set).start()
+    acting.join()
+    assert has_ended.is_set()
+
+
+def test_one_that_was_never_started_is_not_waited_for() -> None:
+    Acting(lambda: None, "never").join()

@@ -49,6 +49,7 @@ def worker(setup: dict[str, Any]) -> Worker:
         credit=setup.get("credit", 4),
         new_nonce=ids(setup["nonces"]) if "nonces" in setup else None,
         idempotent=setup.get("idempotent", []),
+        deaths=[an_id(noted) for noted in setup["deaths"]] if "deaths" in setup else None,
         describe=lambda: describes,
     )
 
@@ -133,7 +134,10 @@ def _part_of(noted: dict[str, Any]) -> Part:
 
 
 def _extra(noted: dict[str, Any]) -> dict[str, Any]:
-    return {key: an_id(value) if key in IDS else reading.value(value) for key, value in noted.items()}
+    extra = {key: an_id(value) if key in IDS else reading.value(value) for key, value in noted.items()}
+    if "deaths" in extra:
+        extra["deaths"] = [an_id(item) for item in extra["deaths"]]
+    return extra
 
 
 def differences(message: Message, noted: dict[str, Any]) -> Iterator[str]:

@@ -32,12 +32,19 @@ WRONG: dict[str, list[Any]] = {  # values that are not of a type
     "bool": [1, 0, "true", None],
     "array of str": ["x", {}, None, 7],
     "array of uint": ["x", {}, None, 7],
+    "array of id": ["x", {}, None, 7, ID],
     "array": ["x", {}, None, 7],
     "map of uint": ["x", [], None, 7],
 }
 RIGHT: dict[str, Any] = {
     **{"id": ID, "uint": 4, "str": "x", "bool": True},
-    **{"array of str": ["x"], "array of uint": [], "array": [["x", None]], "map of uint": {"x": 6}},
+    **{
+        "array of str": ["x"],
+        "array of uint": [],
+        "array of id": [ID],
+        "array": [["x", None]],
+        "map of uint": {"x": 6},
+    },
 }
 
 

@@ -57,7 +57,7 @@ def test_flags() -> None:
 
 
 def test_keys_of_the_extra() -> None:
-    words = {"bin of 16": "id", "true": "bool"}
+    words = {"bin of 16": "id", "array of bin of 16": "array of id", "true": "bool"}
     told = {
         (kind["name"], key): described["type"] for kind in TOLD["kinds"] for key, described in kind["extra"].items()
     }

@@ -195,6 +195,18 @@ def test_ping_is_answered_with_the_status():
     }
 
 
+def test_log_lines_are_told_to_who_asks_and_by_who_has_some():
+    asked = Message(Kind.PING, CALL, extra={"logs": 5, "of": "a"})
+    [(_, status)] = door().receive(STRANGER, asked, 0.0)
+    assert "log" not in details_of(status), "it has none"
+    telling = door()
+    telling.tell_log = lambda extra: {"log": {"lines": [{"text": f"{extra['logs']} of {extra['of']}"}]}}
+    [(_, status)] = telling.receive(STRANGER, asked, 0.0)
+    assert details_of(status)["log"] == {"lines": [{"text": "5 of a"}]} and details_of(status)["inflight"] == 1
+    [(_, status)] = telling.receive(STRANGER, Message(Kind.PING, CALL), 0.0)
+    assert "log" not in details_of(status), "nobody asked for it"
+
+
 def test_describe_is_answered_with_the_description():
     steps = door().receive(FRIEND, Message(Kind.DESCRIBE, CALL), 0.0)
     assert steps is not None

@@ -95,6 +95,12 @@ def told(steps: Steps) -> Message:
     return outcome
 
 
+def at(refusal: Message, link: object, attempt: int) -> Message:
+    """`refusal` with where it came to be."""
+    refusal.extra["path"] = [[link, attempt]]
+    return refusal
+
+
 def is_failure(message: Message, error: type, flags: int) -> bool:
     return (message.kind, message.extra["code"], message.flags) == (Kind.FAILURE, error.code, flags)  # type: ignore[attr-defined]
 
@@ -219,7 +225,7 @@ def test_requests_that_were_given_up_do_not_fill_the_queue(monkeypatch):
 
 def test_what_waits_is_bounded_in_bytes_as_well():
     head = head_of(R0, credit=1, room=Room(100))
-    assert sent(head.receive(UP, heavy(1, 90), 0.0)) == [(R0, 1)], "what need not wait is not counted"
+    assert sent(head.receive(UP, heavy(1, 90), 0.0)) == [(R0, 1)], "what need not wait does not count among it"
     assert head.receive(UP, heavy(2, 90), 0.0) == []
     full = told(head.receive(UP, heavy(3, 20), 0.0))
     assert is_failure(full, ResourceExhausted, NOT_STARTED)
@@ -257,6 +263,54 @@ def test_what_is_late_leaves_first_when_the_queue_is_full():
     [(to, late)] = head.receive(UP, heavy(3, 90), 1.0)
     assert to == UP and late.call_id == call(2) and is_failure(late, DeadlineExceeded, NOT_STARTED)
     assert sent(head.receive(R0, reply(1), 1.5)) == [(R0, 3)]
+
+
+def test_what_replicas_have_is_bounded_in_bytes_but_an_idle_one_gets_whatever_there_is():
+    head = head_of(credit=4, room=Room(100))
+    assert sent(head.receive(UP, heavy(1, 90), 0.0)) == [(R0, 1)]
+    assert sent(head.receive(UP, heavy(2, 90), 0.0)) == [(R1, 2)], "it had nothing"
+    assert head.receive(UP, heavy(3, 90), 0.0) == [], "it has to wait, although there is credit"
+    assert is_failure(told(head.receive(UP, heavy(4, 90), 0.0)), ResourceExhausted, NOT_STARTED)
+    assert sent(head.receive(R0, reply(1), 1.0)) == [(R0, 3)]
+    assert head.receive(UP, heavy(5, 11), 1.0) == []
+    assert head.receive(R1, reply(2), 1.0)[-1][0] == R1, "which is idle then"
+    assert sent(head.receive(UP, request(6), 1.0)) == [], "what comes later does not overtake"
+
+
+@pytest.mark.parametrize("how", ["answered", "cancelled", "late", "caller gone", "handed back", "lost", "lost twice"])
+def test_however_a_request_ends_its_bytes_are_let_go(how):
+    room = Room(1000)
+    head = head_of(credit=4, room=room)
+    caller = (b"caller",)
+    head.receive(caller, heavy(1, 90, budget=1.0), 0.0)
+    head.receive(caller, heavy(2, 90, budget=1.0), 0.0)
+    assert (room.sent, room.taken) == (180, 0)
+    if how == "cancelled":
+        head.receive(caller, Message(Kind.CANCEL, call(1)), 0.5)
+        assert room.sent == 90
+    elif how == "late":
+        head.expire(1.0)
+        assert room.sent == 0
+    elif how == "caller gone":
+        head.lost(caller, "cannot send", 0.5)
+        assert room.sent == 0
+    elif how == "handed back":
+        assert sent(head.receive(R0, refused(1), 0.5)) == [(R1, 1)]
+        assert room.sent == 180
+    elif how.startswith("lost"):
+        head._calls[call(1)].request.flags |= IDEMPOTENT
+        lose(head, R0, 0.5)
+        assert room.sent == 90, "of the other one"
+        assert sent(head.receive(R1, reply(2), 0.6)) == [(R1, 1)]
+        assert room.sent == 90
+        if how == "lost twice":
+            lose(head, R1, 0.7)
+            assert room.sent == 0
+    for link in (R0, R1):
+        for number in (1, 2):
+            head.receive(link, reply(number), 0.9)
+    head.expire(10.0)
+    assert (room.sent, room.taken) == (0, 0)
 
 
 # -- retries within a budget -------------------------------------------------------------------------------------------
@@ -455,7 +509,7 @@ def test_a_refusal_is_passed_on_after_the_last_attempt():
     link = sent(head.receive(UP, request(1), 0.0))[0][0]
     for _ in range(RETRIES):
         [(link, _)] = sent(head.receive(link, refused(1), 0.0))  # type: ignore[arg-type]
-    assert told(head.receive(link, refused(1), 0.0)) == refused(1)  # type: ignore[arg-type]
+    assert told(head.receive(link, refused(1), 0.0)) == at(refused(1), link, 1 + RETRIES)  # type: ignore[arg-type]
     assert leftovers(head) == []
 
 
@@ -487,7 +541,7 @@ def test_the_only_replica_is_asked_again_after_a_while_that_grows():
         assert sent(head.expire(due)) == [(R0, 1)]
         now = due
     assert pauses == pytest.approx([0.05, 0.1])
-    assert told(head.receive(R0, refused(1), now)) == refused(1)
+    assert told(head.receive(R0, refused(1), now)) == at(refused(1), R0, 3)
     assert head.next_deadline() is None
 
 

@@ -29,10 +29,13 @@ class Replicas:
         for link in links:
             self.comes_back(link)
 
-    def comes_back(self, link: str, now: float = 0.0) -> list[tuple[object, int]]:
+    def comes_back(self, link: str, now: float = 0.0, named: list[int] | None = None) -> list[tuple[object, int]]:
+        """named: the calls that it says its former incarnation has died with, if it does say so."""
         self.head.opened(link, now)
-        boot = self._boots[link].to_bytes(16, "big")
-        return sent(self.head.receive(link, Message(Kind.READY, extra={"boot": boot, "credit": self._credit}), now))
+        extra: dict[str, object] = {"boot": self._boots[link].to_bytes(16, "big"), "credit": self._credit}
+        if named is not None:
+            extra["deaths"] = list(map(call, named))
+        return sent(self.head.receive(link, Message(Kind.READY, extra=extra), now))
 
     def dies(self, link: str, now: float = 0.0) -> list[tuple[object, int]]:
         self._boots[link] += 1
@@ -98,6 +101,27 @@ def test_connections_that_break_are_nobodys_fault():
     assert replicas.breaks(R0) == [(R1, 1)]
     replicas.comes_back(R0)
     assert replicas.breaks(R1) == [(R0, 1)]  # R0 is the one that it was
+
+
+def test_who_died_and_does_not_name_a_call_has_not_died_of_it():
+    replicas = Replicas(R0, R1)
+    replicas.asks(1)
+    assert replicas.dies(R0) == [(R1, 1)]
+    replicas.comes_back(R0, named=[7])  # another head's
+    assert replicas.dies(R1) == [(R0, 1)]
+    replicas.comes_back(R1, named=[1])  # this once it ran, but the first replica did not die of it
+    assert replicas.dies(R0) == []  # the third time it may not be sent again
+
+
+def test_who_died_twice_with_a_call_and_names_it_has_died_of_it():
+    replicas = Replicas(R0, R1)
+    replicas.asks(1)
+    assert replicas.dies(R0) == [(R1, 1)]
+    replicas.comes_back(R0, named=[7, 1])
+    assert replicas.dies(R1) == []
+    replicas.comes_back(R1, 0.1, named=[1])
+    [(_, outcome)] = replicas.head.expire(ANSWER_AT)
+    assert outcome.extra["code"] == PoisonRequest.code
 
 
 def test_whether_they_died_is_known_when_they_are_back():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.clock import Ids
 from zflow.roles.call import Call
 from zflow.roles.liveness import Neighbour
-from zflow.roles.misfortunes import full, late, lost, too_large
+from zflow.roles.misfortunes import MAX_PATH, ended, full, late, located, lost, too_large
 from zflow.wire.header import Kind, Message
 
 
@@ -13,6 +13,19 @@ def neighbour() -> Neighbour:
     made = Neighbour("a/rep-0", Ids())
     made.cause = "the connection broke"
     return made
+
+
+def test_where_it_failed_is_noted_before_what_is_told_from_further_in():
+    call = Call("caller", Message(Kind.REQUEST, bytes(16), "/"), None, 0.0)
+    assert ended(call, "a", full("a", "a", "5 wait")).extra["path"] == [["a", 0]], "no replica has it"
+    call.neighbour, call.sent = neighbour(), 2
+    told = Message(Kind.FAILURE, bytes(16), extra={"code": 2, "path": [["inner/rep-1", 1]]})
+    assert located(told, call, "a").extra["path"] == [["a/rep-0", 2], ["inner/rep-1", 1]]
+    for _ in range(MAX_PATH):
+        located(told, call, "a")
+    assert len(told.extra["path"]) == MAX_PATH
+    reply = Message(Kind.REPLY, bytes(16))
+    assert located(reply, call, "a").extra == {}
 
 
 def test_too_large_says_what_to_do():

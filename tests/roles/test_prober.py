@@ -27,6 +27,16 @@ def test_it_learns_the_status(network):
     assert details_of(status)["state"] == "serving"
 
 
+def test_it_says_what_else_it_wants_to_know(network):
+    worker = Worker(NAME, boot=bytes(16))
+    worker.door.tell_log = lambda extra: {"log": extra["logs"]}
+    network.add(NAME, worker)
+    prober = network.add("prober", Prober(NAME, Kind.PING, new_id=Ids(), extra={"logs": 3}))
+    network.run()
+    [status] = prober.answers
+    assert details_of(status)["log"] == 3
+
+
 def test_it_learns_the_description_past_a_challenge(network):
     [description] = probed(network, Kind.DESCRIBE, new_nonce=Ids(b"nonce"), describe=lambda: {"endpoints": ["/a"]})
     assert description.kind is Kind.DESCRIPTION

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 LABEL = "zflow.test=1"
 _SUITE = "bookworm"
 _PYTHON = "3.11"  # what that suite has
+_PACKAGES = "python3,python3-venv,systemd-sysv"
 _WHEELS = "/wheels"
 _SOURCES = ("Dockerfile", "README.md", "pyproject.toml", "setup.py", "zflow")
 _PATIENCE = 600.0  # seconds for a step of a build; a mirror may be slow
@@ -49,9 +50,9 @@ def docker(*words: str, timeout: float = 60.0, check: bool = True) -> str:
 
 @cache
 def base_image() -> str:
-    """The name of an image with Python and, in /wheels, what zflow needs. It is made where it is not there yet."""
+    """The name of an image with Python, systemd and, in /wheels, what zflow needs. It is made where it is not there."""
     needed = _requirements()
-    name = f"zflow-test-base:{_digest(_SUITE, _PYTHON, *needed)}"
+    name = f"zflow-test-base:{_digest(_SUITE, _PYTHON, _PACKAGES, *needed)}"
     with _one_at_a_time():
         if not _is_there(name):
             _make_base(name, needed)
@@ -83,7 +84,7 @@ def build(name: str, folder: Path, **arguments: str) -> None:
 def _make_base(name: str, needed: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, archive = Path(folder, "root"), Path(folder, "root.tar")
-        _run("debootstrap", "--variant=minbase", "--include=python3,python3-venv", _SUITE, str(root))
+        _run("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root))
         wanted = ["--only-binary=:all:", "--python-version", _PYTHON, "--dest", f"{root}{_WHEELS}"]
         _run(sys.executable, "-m", "pip", "download", "--quiet", *wanted, *needed)
         shutil.rmtree(root / "var/cache/apt")

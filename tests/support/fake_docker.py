@@ -1,8 +1,8 @@
 """A program that takes the words of `docker` and runs the worker of a container as a process of this machine.
 
 What an image does stands in its name: `serves` is a worker; `exits` says what FAKE_SAYS holds and ends with the code
-FAKE_CODE; `silent` says nothing; `old` speaks another version of the protocol; `liar` sends what is no message. What it
-was told to run stands in `run.json` beside it.
+FAKE_CODE; `silent` says nothing; `old` speaks another version of the protocol; `liar` sends what is no message; `thief`
+is ready behind a link to a socket that is not its own. What it was told to run stands in `run.json` beside it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run():
     worker = [sys.executable, "-m", "zflow", "executor", "--uses", config, "--attended", f"{box}/attendant"]
     kinds = {"serves": worker, "exits": [sys.executable, __file__, "exits"],
              "silent": [sys.executable, "-c", "import time; print('looking around', flush=True); time.sleep(60)"],
-             "old": [sys.executable, __file__, "old", box], "liar": [sys.executable, __file__, "liar", box]}
+             **{kind: [sys.executable, __file__, kind, box] for kind in ("old", "liar", "thief")}}
     worker = subprocess.Popen(kinds[image.partition(":")[0]])
     open(f"{HERE}/{option('name')}.pid", "w").write(str(worker.pid))
     code = worker.wait()
@@ -61,6 +61,11 @@ elif words[0] == "old":
     import msgpack
     body = msgpack.packb({"protocol": 99, "software": "zflow 99.0"})
     speak(words[1], len(body).to_bytes(4, "big") + body)
+elif words[0] == "thief":
+    import msgpack
+    os.symlink(words[1] + "/attendant", words[1] + "/s")
+    bodies = [msgpack.packb(said) for said in ({"protocol": 1, "software": "x"}, {"ready": "ipc:///x", "pid": 1})]
+    speak(words[1], b"".join(len(body).to_bytes(4, "big") + body for body in bodies))
 elif words[0] == "liar":
     speak(words[1], b"\\xff" * 4096)
 """

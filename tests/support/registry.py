@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import subprocess
@@ -34,15 +35,15 @@ class RegistryServer(NamedTuple):
 
 
 @contextlib.contextmanager
-def registry(folder: Path, *, users: bool = False) -> Iterator[RegistryServer]:
-    """One that runs until the end of the block. users: it lets only USER in, by SECRET."""
+def registry(folder: Path, *, users: bool = False, tls: tuple[Path, Path] | None = None) -> Iterator[RegistryServer]:
+    """One that runs until the end of the block. users: it lets only USER in, by SECRET. tls: certificate and key."""
     if shutil.which(_PROGRAM) is None:
         pytest.skip(f"{_PROGRAM} is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         "version: 0.1",
         f"storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}",
-        "http: {addr: '127.0.0.1:0', secret: test}",
+        f"http: {{addr: '127.0.0.1:0', secret: test{_tls(tls)}}}",
     ]
     if users:
         (folder / "users").write_text(_USERS)
@@ -61,3 +62,22 @@ def registry(folder: Path, *, users: bool = False) -> Iterator[RegistryServer]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _tls(files: tuple[Path, Path] | None) -> str:
+    return f", tls: {{certificate: {files[0]}, key: {files[1]}}}" if files else ""
+
+
+def push_image(server: RegistryServer, name: str, folder: Path) -> str:
+    """An image without layers, by the tag "image"; its digest. folder: for what is on its way."""
+    from zflow.config.references import Home
+    from zflow.hub.registry import MANIFEST, Registry, digest_of
+
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}"), "size": 2}
+    body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []}).encode()
+    (folder / "config").write_bytes(b"{}")
+    with Registry(Home(server.host, "", False)) as opened:
+        opened.put_blob(name, folder / "config", digest_of(b"{}"), 2)
+        opened.put_manifest(name, "image", body)
+    (folder / "config").unlink()
+    return digest_of(body)

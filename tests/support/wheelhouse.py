@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def write_wheel(folder: Path, name: str, *needs: str, tag: str = "py3-none-any", files: Sequence[str] = ()) -> Path:
-    """One of version 1.0. needs: its requirements. files: empty modules that it has."""
+def write_wheel(
+    folder: Path,
+    name: str,
+    *needs: str,
+    version: str = "1.0",
+    tag: str = "py3-none-any",
+    files: Sequence[str] | Mapping[str, str] = (),
+) -> Path:
+    """needs: its requirements. files: modules that it has, which are empty where no text is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = f"{name}-1.0.dist-info"
-    metadata = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {need}" for need in needs)]
+    about = f"{name}-{version}.dist-info"
+    metadata = [
+        "Metadata-Version: 2.1",
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {need}" for need in needs),
+    ]
     texts = {
         f"{about}/METADATA": "\n".join([*metadata, ""]),
         f"{about}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-        **dict.fromkeys(files, ""),
+        **(files if isinstance(files, Mapping) else dict.fromkeys(files, "")),
     }
     texts[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*texts, f"{about}/RECORD"))
-    wheel = folder / f"{name}-1.0-{tag}.whl"
+    wheel = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in texts.items():
             archive.writestr(zipfile.ZipInfo(path), text)

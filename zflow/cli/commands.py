@@ -20,9 +20,12 @@ from zflow.cli.check import check
 from zflow.cli.client import client
 from zflow.cli.completion import completion
 from zflow.cli.described import Described, given, of_a_deployment, of_a_flow, of_a_front, of_a_gateway, of_an_executor
+from zflow.cli.doctor import doctor
+from zflow.cli.errors import errors
 from zflow.cli.export import export
 from zflow.cli.groups import Commands
 from zflow.cli.hub import hub
+from zflow.cli.logs import logs
 from zflow.cli.looking import status, top
 from zflow.cli.new import new
 from zflow.cli.plot import plot
@@ -42,10 +45,10 @@ _folder = click.option(
 HEADINGS = {
     "Write": ("new", "check", "plot", "export", "bundle", "hub"),
     "Serve": ("flow", "deployment", "executor", "gateway", "head"),
-    "Ask": ("client", "ping", "status", "top"),
+    "Ask": ("client", "ping", "status", "top", "logs"),
     "Change what is served": ("scale", "rolling-update", "reload", "restart"),
     "Keys": ("keygen", "keys"),
-    "This machine": ("doctor", "completion"),
+    "Help": ("errors", "doctor", "completion"),
 }
 
 
@@ -383,5 +386,5 @@ def _shown(status: dict[str, Any], where: str) -> str:
     return f"{told}, {status['inflight']} in flight, {status['queued']} queued, {status['took'] * 1000:.1f} ms"
 
 
-for _command in (bundle, check, client, status, top, plot, export, new, hub, completion):
+for _command in (new, check, plot, export, bundle, hub, client, status, top, logs, errors, doctor, completion):
     main.add_command(_command)

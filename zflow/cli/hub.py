@@ -26,7 +26,7 @@ def hub() -> None:
     """
 
 
-@hub.command(epilog="Example: zflow hub new Shout --dockerfile")
+@hub.command(short_help="Begin an Executor.", epilog="Example: zflow hub new Shout --dockerfile")
 @click.argument("name")
 @click.option("--dir", "--path", "folder", metavar="FOLDER", help="where they shall be  [default: a folder NAME here]")
 @click.option("--dockerfile", is_flag=True, help="with a Dockerfile, to make an image of it")
@@ -40,30 +40,39 @@ def new(name: str, folder: str | None, dockerfile: bool) -> None:
     write("executor", name, folder, dockerfile)
 
 
-@hub.command(epilog="Example: zflow hub push Shout hub://localhost:5000/me/shout:1.0 --tag latest")
+@hub.command(
+    short_help="Push the Executor in a folder.",
+    epilog="Example: zflow hub push Shout hub://localhost:5000/me/shout:1.0 --tag latest",
+)
 @click.argument("folder", type=click.Path())
 @click.argument("name", required=False)
 @click.option("--tag", "-t", "tags", multiple=True, metavar="TAG", help="another tag that shall mean it")
-def push(folder: str, name: str | None, tags: Sequence[str]) -> None:
+@click.option("--docker", "with_image", is_flag=True, help="and the image that its Dockerfile makes, for hub+docker://")
+def push(folder: str, name: str | None, tags: Sequence[str], with_image: bool) -> None:
     """Push the Executor in FOLDER as NAME (default: what its config.yml calls it), and print its name with digest.
 
     All files are in it but hidden ones; the same files have the same digest.
     """
     from zflow.config.references import parse_reference
-    from zflow.hub.archive import Limits
+    from zflow.hub.archive import allowed
     from zflow.hub.contents import contents_of
     from zflow.hub.pushing import push
 
-    reference = parse_reference(name or contents_of(Path(folder), Limits()).name)
+    reference = parse_reference(name or contents_of(Path(folder), allowed()).name)
     for tag in tags:
         parse_reference(f"{reference._replace(tag='')}:{tag}")  # raises for what is no tag
-    pushed = push(Path(folder), reference, tags)
+    pushed = push(Path(folder), reference, tags, with_image=with_image)
     state = "pushed" if pushed.new else "there already"
     click.echo(f"{state}: {pushed.files} files, {pushed.size / 1e6:.1f} MB", err=True)
+    if pushed.image:
+        click.echo(f"its image: hub+docker://{str(reference).partition('://')[2]} ({pushed.image})", err=True)
     click.echo(str(pushed.reference))
 
 
-@hub.command(epilog="Example: zflow hub pull hub://localhost:5000/me/shout:1.0 --to shout")
+@hub.command(
+    short_help="Fetch an Executor, and run nothing.",
+    epilog="Example: zflow hub pull hub://localhost:5000/me/shout:1.0 --to shout",
+)
 @click.argument("name")
 @click.option("--to", metavar="FOLDER", help="copy it there, to change it  [default: it stays where all of them are]")
 def pull(name: str, to: str | None) -> None:
@@ -78,7 +87,9 @@ def pull(name: str, to: str | None) -> None:
     click.echo(to or str(package.folder))
 
 
-@hub.command("list", epilog="Example: zflow hub list hub://localhost:5000/me/shout")
+@hub.command(
+    "list", short_help="Print what a registry has.", epilog="Example: zflow hub list hub://localhost:5000/me/shout"
+)
 @click.argument("name", required=False)
 @click.option("--registry", default="", metavar="HOST", help="whose names to list  [default: that of ZFLOW_HUB]")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, for programs")
@@ -101,7 +112,10 @@ def list_them(name: str | None, registry: str, as_json: bool) -> None:
         click.echo(f"{tag}  {text}".rstrip())
 
 
-@hub.command(epilog="Example: zflow hub status hub://localhost:5000/me/shout:1.0")
+@hub.command(
+    short_help="Print what a name means, and what it requires.",
+    epilog="Example: zflow hub status hub://localhost:5000/me/shout:1.0",
+)
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, for programs")
 def status(name: str, as_json: bool) -> None:
@@ -124,7 +138,7 @@ def status(name: str, as_json: bool) -> None:
     click.echo("\n".join(lines))
 
 
-@hub.command(epilog="Example: zflow hub lock flow.yml")
+@hub.command(short_help="Write down what names mean now, for good.", epilog="Example: zflow hub lock flow.yml")
 @click.argument("sources", nargs=-1, required=True, metavar="FILE|NAME...")
 @click.option("--context", "values", multiple=True, metavar="KEY=VALUE|JSON", help="values for ${{ CONTEXT.key }}")
 def lock(sources: Sequence[str], values: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ _SAFE: dict[str, Any] = {
 }
 _IN_THE_IMAGE = {
     "py_modules": "its code is in the image",
+    "install_requirements": "what it requires is in the image",
     "reload": "its code is in the image: build that anew, and renew the Executor by restart or rolling-update",
     "start_method": "no process is forked for it",
 }

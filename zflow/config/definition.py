@@ -1,5 +1,6 @@
 """What `uses` may be, brought into one form: None, a class, a bare class name, ``package.module:Class``, the absolute
-path of a YAML file, an image (``docker://image:tag``), a package of a registry (``hub://name:tag``), or a definition.
+path of a YAML file, an image (``docker://image:tag``), a package of a registry (``hub://name:tag``), or a definition,
+for which ``file.py:Class`` may stand.
 
 A definition is a dict with jtype, with, metas, requests, dynamic_batching, py_modules and workspace. Its paths become
 absolute here, as soon as the description is read, so that neither a later change of directory nor saving it elsewhere
@@ -20,7 +21,7 @@ from zflow.batching import checked_batching
 from zflow.config.lock_file import pinned
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import parse
-from zflow.config.references import is_reference, parse_reference
+from zflow.config.references import is_image_reference, is_reference, parse_reference
 from zflow.errors import ConfigError, nearest
 from zflow.executor import Executor, checked_metas, checked_requests
 from zflow.importing import is_dotted
@@ -38,6 +39,7 @@ _SUFFIXES = (".yml", ".yaml", ".jaml", ".json")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCHEMES = ("docker", "hub", "hub+docker", "jinahub", "jinahub+docker", "jinaai", "jinaai+docker")
 _CONTAINER = re.compile(r"((hub|jinahub|jinaai)\+)?docker://(?=.)")
+_IN_FILE = re.compile(r"(?P<file>.*\.py):(?P<name>[A-Za-z_]\w*)", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -78,7 +80,7 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     if text in ("Executor", "BaseExecutor"):
         return None
     if is_container(text):
-        return text
+        return _checked_image(text, folder, place)
     if is_reference(text):
         return _checked_reference(text, folder, place)
     if scheme := _SCHEME.match(text):
@@ -86,15 +88,18 @@ def _checked_text(uses: str, folder: Folder, place: Place, context: Mapping[str,
     if is_definition(text):
         parsed = parse(uses, name=str(place), context=context)
         return checked_definition(parsed.value, folder, parsed.place)
+    if found := _IN_FILE.fullmatch(text):
+        return checked_definition({"jtype": found["name"], "py_modules": found["file"]}, folder, place)
     if text.endswith(".py"):
-        raise place.fault(f"{shown(text)} is a Python file; give the class by its name and the file by py_modules")
+        raise place.fault(f"{shown(text)} is a Python file; name the class in it as well: {text:.80}:MyExecutor")
     if is_file(text):
         return os.path.normpath(folder.path.absolute() / text)
     if text.isidentifier() or _ADDRESS.fullmatch(text):
         return text
     if is_dotted(text):
         return "{}:{}".format(*text.rsplit(".", 1))
-    raise place.fault(f"{shown(text)} is no class name, no 'module:Class', no .yml file and no YAML with a jtype")
+    kinds = "no class name, no 'module:Class', no 'file.py:Class', no .yml file and no YAML with a jtype"
+    raise place.fault(f"{shown(text)} is {kinds}")
 
 
 def _checked_reference(uses: str, folder: Folder, place: Place) -> str:
@@ -102,6 +107,14 @@ def _checked_reference(uses: str, folder: Folder, place: Place) -> str:
         return str(pinned(parse_reference(uses), folder.path))
     except ConfigError as error:
         raise place.fault(str(error), type(error)) from None
+
+
+def _checked_image(uses: str, folder: Folder, place: Place) -> str:
+    """As it was given, unless a lock file says more of it."""
+    if not is_image_reference(uses):
+        return uses
+    checked = _checked_reference(uses, folder, place)
+    return checked if "@" in checked else uses
 
 
 def is_container(uses: object) -> bool:
@@ -116,7 +129,9 @@ def is_definition(text: str) -> bool:
 
 def is_file(text: str) -> bool:
     """Whether `text` is the path of a YAML file."""
-    return os.path.isabs(text) or text.lower().endswith(_SUFFIXES)
+    if os.path.isabs(text):
+        return not _IN_FILE.fullmatch(text)
+    return text.lower().endswith(_SUFFIXES) and not _SCHEME.match(text)
 
 
 def checked_definition(given: Any, folder: Folder, place: Place) -> Definition:

@@ -21,7 +21,7 @@ from zflow.config.places import Path as Keys
 from zflow.config.places import Place, shown
 from zflow.config.plain_yaml import dump, parse
 from zflow.config.spec import ExecutorSpec, FlowSpec
-from zflow.config.yaml_file import USES, as_map, plain, read_root, resolve, saved
+from zflow.config.yaml_file import USES, as_map, read_root, resolve, saved, written
 from zflow.errors import nearest
 
 KEYS = ("jtype", "version", "with")
@@ -116,8 +116,8 @@ def is_deployment(path: str | Path, *, context: Mapping[str, Any] | None = None)
 def dump_deployment(spec: DeploymentSpec, folder: str | Path | None = None) -> str:
     """`spec` as YAML: what was given and nothing else. folder: where the file shall be, as in `dump_flow`."""
     target = Path(folder).absolute() if folder is not None else None
-    options = {**saved(spec.executor, target, Place("", ("with",))), **plain(spec.front.given)}
-    return dump({"jtype": "Deployment", "version": "1", **({"with": options} if options else {})})
+    options = {**saved(spec.executor, target, Place("", ("with",))), **written(spec.front.given, target)}
+    return dump({"jtype": "Deployment", "version": "1", **({"with": options} if options else {})}, templates=True)
 
 
 def class_allowed(path: Keys) -> bool:

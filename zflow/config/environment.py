@@ -18,6 +18,7 @@ from zflow.errors import ConfigError, nearest
 VARIABLES: dict[str, str] = {
     "ZFLOW_HUB": "registry of what hub:// and hub+docker:// name without one; http:// before it: without TLS",
     "ZFLOW_HUB_CACHE": "folder of Executors that came from registries (default: ~/.cache/zflow-hub)",
+    "ZFLOW_HUB_SIZE": "how many MB the package of an Executor may have, to push it or to fetch it (default: 524)",
     "ZFLOW_KEYS": "folder of our keys, as `zflow keygen` makes it, where nobody names another",
     "ZFLOW_LOG_CONFIG": "log_config of Flows and Executors that give none: plain, json, a YAML file, or KEY=VALUE",
     "ZFLOW_LOG_LEVEL": "how much every process tells: DEBUG, INFO (the default), WARNING, ERROR or CRITICAL",
@@ -25,6 +26,7 @@ VARIABLES: dict[str, str] = {
     "ZFLOW_TIMEOUT_READY": "timeout_ready, in ms, of Flows and Executors that give none; -1 for ever",
     "ZFLOW_WORKSPACE": "folder of the workspaces of Executors to which nobody gave one (default: ~/.cache/zflow)",
 }
+_LARGEST = 8000  # MB; an archive has 33 bits for the size of a file
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _SUBSTITUTION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
@@ -32,14 +34,51 @@ _REFERENCE = re.compile(r"(?:(ENV|env|CONTEXT|context)\.)?([A-Za-z_][A-Za-z0-9_]
 _warned: set[str] = set()
 
 
+class FromVariables(str):
+    """Text in which variables of the environment were put, and the `template` that it stood for: saving writes that.
+
+    It is for the process that has read it: whoever it is sent to gets plain text.
+    """
+
+    template: str
+
+    def __new__(cls, text: str, template: str) -> FromVariables:
+        made = super().__new__(cls, text)
+        made.template = template
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class NumberFromVariables(int):
+    """The same for a whole number."""
+
+    template: str
+
+    def __new__(cls, number: int, template: str) -> NumberFromVariables:
+        made = super().__new__(cls, number)
+        made.template = template
+        return made
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)
+
+
 def variable(name: str) -> str | None:
     """The ZFLOW_* variable `name`, or None where it is unset or empty. A misspelled one is warned of, once."""
-    for unknown in sorted(key for key in os.environ if key.startswith("ZFLOW_")):
-        if unknown not in VARIABLES and unknown not in _warned:
+    for unknown in our_variables()[1]:
+        if unknown not in _warned:
             _warned.add(unknown)
             told = "the environment has %s, which zflow does not know: %s"
             logging.getLogger("zflow").warning(told, unknown, nearest(unknown, VARIABLES))
     return os.environ.get(name) or None
+
+
+def our_variables() -> tuple[list[str], list[str]]:
+    """The ZFLOW_* variables that are set: those that zflow knows, and the others."""
+    names = sorted(name for name in os.environ if name.startswith("ZFLOW_"))
+    return [name for name in names if name in VARIABLES], [name for name in names if name not in VARIABLES]
 
 
 def log_level() -> str:
@@ -60,6 +99,16 @@ def hub_cache() -> str:
     return variable("ZFLOW_HUB_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zflow-hub")
 
 
+def hub_size() -> int:
+    """How many bytes the package of an Executor may have. Raises ConfigError for what is no number of MB."""
+    told = variable("ZFLOW_HUB_SIZE")
+    if told is None:
+        return 500 << 20
+    if not re.fullmatch("[0-9]{1,4}", told) or not 0 < int(told) <= _LARGEST:
+        raise ConfigError(f"ZFLOW_HUB_SIZE: expected a whole number of MB, up to {_LARGEST}, got {told!r:.80}")
+    return int(told) * 1_000_000
+
+
 def is_template(text: str) -> bool:
     """Whether loading `text` from a YAML file would replace a part of it."""
     return "${{" in text
@@ -70,15 +119,25 @@ def substitute(text: str, context: Mapping[str, Any] | None = None) -> Any:
 
     Where the whole text is one of them, the value keeps its type, and a variable that reads like a number, ``true``,
     ``false`` or ``null`` becomes that; inside a longer text it is put in as text. What was put in is not looked at
-    again, and ``$NAME`` is left alone. Raises ConfigError for an unknown name.
+    again, and ``$NAME`` is left alone. Text and whole numbers that only variables have made remember their template.
+    Raises ConfigError for an unknown name.
     """
     whole = _SUBSTITUTION.fullmatch(text.strip())
     if whole and not is_template(whole[1]):
         value, is_variable = _value_of(whole[1], context)
-        return _typed(value) if is_variable else value
+        return _remembering(_typed(value), text.strip()) if is_variable else value
     if is_template(_SUBSTITUTION.sub("", text)):
         raise ConfigError("'${{' without '}}': write ${{ ENV.NAME }} or ${{ CONTEXT.name }}")
-    return _SUBSTITUTION.sub(lambda found: str(_value_of(found[1], context)[0]), text)
+    values = [_value_of(found[1], context) for found in _SUBSTITUTION.finditer(text)]
+    put_in = iter(values)
+    made = _SUBSTITUTION.sub(lambda found: str(next(put_in)[0]), text)
+    return _remembering(made, text) if values and all(is_variable for _, is_variable in values) else made
+
+
+def _remembering(value: Any, template: str) -> Any:
+    if type(value) is str:
+        return FromVariables(value, template)
+    return NumberFromVariables(value, template) if type(value) is int else value
 
 
 def _typed(text: str) -> Any:

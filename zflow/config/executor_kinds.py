@@ -34,11 +34,11 @@ def _checked_server_keys(value: Any) -> str | tuple[str, ...]:
 
 
 def _whole_path(folder: str) -> str:
-    """For processes that may run elsewhere."""
+    """What it means here and now: processes may run elsewhere, and a program may change its directory."""
     return os.path.abspath(os.path.expanduser(folder)) if folder else ""
 
 
-USES = Kind("CLASS|FILE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
+USES = Kind("CLASS|FILE|HUB|IMAGE", lambda value: checked_uses(value, Folder.current(), _HERE), str, shape=shapes.USES)
 ARGUMENTS = Kind(
     "KEY=VALUE", lambda value: checked_arguments(value, _HERE), read_mapping, many=True, shape=shapes.ARGUMENTS
 )
@@ -64,5 +64,4 @@ WHEN = Kind("CONDITION", lambda value: _checked_condition(value), read_mapping, 
 SERVER_KEY = Kind(
     "KEY", lambda value: _checked_server_keys(value), str, shape=shapes.one_or_many({"type": "string"}, 0)
 )
-FOLDER = Kind("FOLDER", lambda value: _checked_folder(value), str, shape=shapes.TEXT)
-KEYS = Kind("FOLDER", lambda value: _whole_path(FOLDER.check(value)), str, shape=shapes.TEXT)
+FOLDER = Kind("FOLDER", lambda value: _whole_path(_checked_folder(value)), str, shape=shapes.TEXT)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _OF_A_CONTAINER = ("volumes", "gpus", "entrypoint", "docker_kwargs")
 _OF_A_PROCESS = (  # options that say how to start one
     *("uses", "uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching", "py_modules"),
+    "install_requirements",
     *("workspace", "replicas", "env", "max_concurrency", "cpus", "timeout_ready", "start_method", "reload", "restart"),
     *_OF_A_CONTAINER,
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zflow.config import devices, shapes
+from zflow.config.environment import FromVariables, NumberFromVariables
 from zflow.config.places import Place, shown
 from zflow.config.scalars import scalar_of
 from zflow.errors import ConfigError
@@ -76,7 +77,8 @@ def _whole_number(value: Any) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        return operator.index(value)
+        number = operator.index(value)
+        return value if isinstance(value, int) else number  # it may remember where it comes from
     except TypeError:
         raise Unfit("a whole number") from None
 
@@ -149,7 +151,13 @@ def _variables(value: Any) -> dict[str, str]:
             raise ConfigError(f"{name}: expected text or a number, got {shown(text)} (quote true and false)")
         if name == devices.VARIABLE:
             devices.check_devices(str(text))
-    return {name: str(text) for name, text in given.items()}
+    return {name: _as_text(value) for name, value in given.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, NumberFromVariables):
+        return FromVariables(str(int(value)), value.template)
+    return value if isinstance(value, str) else str(value)
 
 
 def _name(value: Any) -> str:

@@ -59,12 +59,36 @@ def parse(
     return Parsed(builder.document(), builder.place)
 
 
-def dump(value: Any, place: Place | None = None) -> str:
-    """`value` as YAML that `parse` reads back as an equal value. Raises ConfigError for what YAML cannot hold."""
+def dump(value: Any, place: Place | None = None, *, templates: bool = False) -> str:
+    """`value` as YAML that `parse` reads back as an equal value. Raises ConfigError for what YAML cannot hold.
+
+    templates: write what was made of variables of the environment as it was read, not as what they are now.
+    """
+    _check_plain(value, place or Place(), MAX_DEPTH)
+    value = _spelled(value, templates)
     _check_plain(value, place or Place(), MAX_DEPTH)
     from zflow.config.yaml_values import write  # imports yaml, 20 ms that `import zflow` must not cost
 
     return write(value)
+
+
+class _Template(str):
+    """Text that is to be replaced when it is loaded."""
+
+
+_SPELLED = (_Template, environment.FromVariables, environment.NumberFromVariables)
+
+
+def _spelled(value: Any, templates: bool) -> Any:
+    if type(value) is dict:
+        return {key: _spelled(item, templates) for key, item in value.items()}
+    if type(value) is list:
+        return [_spelled(item, templates) for item in value]
+    if isinstance(value, environment.FromVariables):
+        return _Template(value.template) if templates else str(value)
+    if isinstance(value, environment.NumberFromVariables):
+        return _Template(value.template) if templates else int(value)
+    return value
 
 
 def _read(path: Path, place: Place) -> str:
@@ -119,6 +143,6 @@ def _check_plain(value: Any, place: Place, depth: int) -> None:
     elif type(value) is str:
         if environment.is_template(value):
             raise place.fault(f"{shown(value)} cannot be written to YAML: '${{{{' would be replaced when it is loaded")
-    elif type(value) not in (int, float, bool, type(None)):
+    elif type(value) not in (int, float, bool, type(None), *_SPELLED):
         told = f"a {type(value).__name__} cannot be written to YAML"
         raise place.fault(f"{told}; use text, numbers, true, false, null, lists and dicts")

@@ -397,6 +397,7 @@ def _description(spec: ExecutorSpec) -> ExecutorDescription:
             uses_requests=spec.uses_requests,
             uses_dynamic_batching=spec.uses_dynamic_batching,
             py_modules=spec.py_modules,
+            install_requirements=spec.install_requirements,
         )
         return described.to_be_read_again() if spec.reload else described
     except ConfigError as error:

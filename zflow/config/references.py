@@ -23,30 +23,33 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Reference(NamedTuple):
-    """registry: host[:port], empty for the one of ZFLOW_HUB. tag and digest: at least one of them is not empty."""
+    """registry: host[:port], empty for the one of ZFLOW_HUB. tag and digest: at least one of them is not empty. image:
+    it names the image, not the package."""
 
     registry: str
     name: str
     tag: str = LATEST
     digest: str = ""
+    image: bool = False
 
     @property
     def key(self) -> str:
         """It without its digest: what a lock file calls it."""
-        return f"hub://{self._path}:{self.tag or LATEST}"
+        return f"{self._path}:{self.tag or LATEST}"
 
     @property
     def pinned(self) -> str:
         """It with its digest alone, which says everything."""
-        return f"hub://{self._path}@{self.digest}"
+        return f"{self._path}@{self.digest}"
 
     @property
     def _path(self) -> str:
-        return f"{self.registry}/{self.name}" if self.registry else self.name
+        path = f"{self.registry}/{self.name}" if self.registry else self.name
+        return f"hub+docker://{path}" if self.image else f"hub://{path}"
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
-        return f"hub://{self._path}{tag}{'@' + self.digest if self.digest else ''}"
+        return f"{self._path}{tag}{'@' + self.digest if self.digest else ''}"
 
 
 class Home(NamedTuple):
@@ -63,6 +66,12 @@ def is_reference(uses: object) -> bool:
     return found is not None and not found["docker"]
 
 
+def is_image_reference(uses: object) -> bool:
+    """Whether `uses` names an Executor in a registry that shall run in a container."""
+    found = _SCHEME.match(uses) if isinstance(uses, str) else None
+    return found is not None and found["docker"] is not None
+
+
 def parse_reference(uses: str) -> Reference:
     """What `uses` names, whether natively or as an image. Raises ConfigError that says what is wrong with it."""
     found = _SCHEME.match(uses)
@@ -75,7 +84,7 @@ def parse_reference(uses: str) -> Reference:
     name, colon, tag = path.partition(":")
     if found["scheme"] == "jinahub" and not registry and not colon and path.count("/") == 1:
         name, colon, tag = path.partition("/")
-    reference = Reference(registry, name.lower(), tag or ("" if digest else LATEST), digest)
+    reference = Reference(registry, name.lower(), tag or ("" if digest else LATEST), digest, bool(found["docker"]))
     if fault := _fault_of(reference):
         raise ConfigError(f"{uses!r:.200}: {fault}; write hub://registry/name:tag, or name@sha256:... in place of :tag")
     return reference
@@ -99,6 +108,12 @@ def home_of(reference: Reference) -> Home:
     else:
         secure = not is_loopback(split_host(asked)[0])
     return Home(asked, "" if reference.registry or not prefix else f"{prefix}/", secure)
+
+
+def everywhere(reference: Reference) -> Reference:
+    """The same for machines on which ZFLOW_HUB is something else. Raises ConfigError as `home_of` does."""
+    home = home_of(reference)
+    return reference._replace(registry=home.host, name=home.prefix + reference.name)
 
 
 def _is_registry(text: str) -> bool:

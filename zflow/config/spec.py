@@ -17,7 +17,6 @@ from zflow.config.executor_kinds import (
     ARGUMENTS,
     BATCHING,
     FOLDER,
-    KEYS,
     METAS,
     MODULES,
     REQUESTS,
@@ -70,7 +69,8 @@ class ExecutorSpec:
     uses: type[Executor] | str | Definition | None = option(
         USES,
         None,
-        "class, class name, module:Class, YAML file, definition or docker://IMAGE (default: documents pass through)",
+        "class, its name, module:Class, file.py:Class, YAML file, hub://name, docker://image or definition (default: "
+        "documents pass through)",
     )
     uses_with: dict[str, Any] = option(ARGUMENTS, {}, "arguments of __init__; win over `with` in YAML, key by key")
     uses_metas: dict[str, Any] = option(METAS, {}, "name, description, workspace, py_modules; win over `metas` in YAML")
@@ -167,7 +167,9 @@ class ExecutorSpec:
     retries: int | None = option(
         whole(0, 100), None, "how often a call that failed for want of a peer is repeated (default: while it is safe)"
     )
-    queue_bytes: int | None = option(whole(1, 1 << 40), None, "how many bytes may wait for it (default: 1 GiB in all)")
+    queue_bytes: int | None = option(
+        whole(1, 1 << 40), None, "how many bytes may wait for it, and be with it (default: 1 GiB in all)"
+    )
     idempotent: bool = option(FLAG, False, "every endpoint may run more than once for one request")
     no_reduce: bool = option(
         FLAG,
@@ -184,6 +186,9 @@ class ExecutorSpec:
         "plain, json, a YAML file, or a map with some of format, level, levels, file, max_size, keep, stderr",
         variable="ZFLOW_LOG_CONFIG",
         inherited=True,
+    )
+    install_requirements: bool = option(
+        FLAG, False, "install requirements.txt, beside its YAML file or of its package, for its processes alone"
     )
     start_method: str = option(
         _WARM,
@@ -202,9 +207,7 @@ class ExecutorSpec:
         VOLUMES, (), "of a container: folders of this machine that it sees, such as ./data:/data or ./data:/data:ro"
     )
     gpus: str = option(GPUS, "", "of a container: the GPUs that it sees: all, how many, or device=0,1")
-    entrypoint: tuple[str, ...] = option(
-        ENTRYPOINT, (), "of a container: the program that it starts instead of its image's own"
-    )
+    entrypoint: tuple[str, ...] = option(ENTRYPOINT, (), "of a container: what starts zflow in it (default: zflow)")
     docker_kwargs: dict[str, Any] = option(
         DOCKER_KWARGS, {}, "of a container: options of `docker run`, such as network=bridge or memory=2g"
     )
@@ -276,7 +279,7 @@ class FlowSpec:
         whole(1, 1_000_000), 64, "how many requests of one post may be on their way", unit="requests"
     )
     keys: str = option(
-        KEYS,
+        FOLDER,
         "",
         "folder of keys, as `zflow keygen` makes it: only who is on its list may call, and it is who we are to others",
         variable="ZFLOW_KEYS",

@@ -53,16 +53,17 @@ __all__ = [
     "flow_options",
     "load_flow",
     "parse",
-    "plain",
     "read_root",
     "resolve",
     "saved",
+    "written",
 ]
 
 KEYS = ("jtype", "version", "with", "gateway", "executors")
 _AN_EXECUTOR = "an Executor is served by `zflow executor`"
 _GATEWAY_KEYS = ("port", "port_expose", "host")
 USES = ("uses", "uses_before", "uses_after")
+FOLDERS = ("workspace", "keys")
 METHODS = ("add", "needs", "needs_all")
 
 
@@ -114,13 +115,13 @@ def dump_flow(spec: FlowSpec, folder: str | Path | None = None) -> str:
     ConfigError, naming the Executor, for what a YAML file cannot hold.
     """
     flow: dict[str, Any] = {"jtype": "Flow", "version": "1"}
-    if spec.given:
-        flow["with"] = plain(spec.given)
-    place = Place("", ("executors",))
     target = Path(folder).absolute() if folder is not None else None
+    if spec.given:
+        flow["with"] = written(spec.given, target)
+    place = Place("", ("executors",))
     if spec.executors:
         flow["executors"] = [saved(item, target, place.down(item.name)) for item in spec.executors]
-    return dump(flow)
+    return dump(flow, templates=True)
 
 
 def class_allowed(path: Keys) -> bool:
@@ -153,7 +154,7 @@ def flow_options(root: Mapping[str, Any], folder: Folder, place: Place) -> dict[
         if options.get(key) is not None:
             raise there.fault(f"{key} stands under `with` as well; give it once")
         options[key] = value
-    resolve_log_config(options, folder, place.down("with"))
+    resolve_folders(options, folder, place.down("with"))
     return options
 
 
@@ -185,11 +186,14 @@ def resolve(options: dict[str, Any], folder: Folder, place: Place, context: Mapp
     if options.get("volumes") is not None:
         in_folder = replace(VOLUMES, check=lambda value: checked_volumes(value, folder.path))
         options["volumes"] = in_folder.checked(options["volumes"], place.down("volumes"))
-    resolve_log_config(options, folder, place)
+    resolve_folders(options, folder, place)
 
 
-def resolve_log_config(options: dict[str, Any], folder: Folder, place: Place) -> None:
-    """The same for what a Flow has as well."""
+def resolve_folders(options: dict[str, Any], folder: Folder, place: Place) -> None:
+    """The same for what a Flow has as well: its workspace, its keys, and where it logs."""
+    for key in FOLDERS:
+        if isinstance(options.get(key), str) and options[key]:
+            options[key] = os.path.normpath(folder.path.absolute() / os.path.expanduser(options[key]))
     if options.get("log_config") is not None:
         there = place.down("log_config")
         options["log_config"] = checked_log_config(options["log_config"], folder.path, there)
@@ -216,7 +220,7 @@ def as_list(value: Any, place: Place) -> list[Any]:
 
 def saved(executor: ExecutorSpec, folder: Path | None, place: Place) -> dict[str, Any]:
     """What was given for `executor`, as it stands in a file in `folder`."""
-    entry = plain(executor.given)
+    entry = written(executor.given, folder)
     for key in USES:
         if key in entry:
             entry[key] = _saved_uses(entry[key], folder, place.down(key))
@@ -234,10 +238,25 @@ def _saved_uses(uses: Any, folder: Path | None, place: Place) -> Any:
         return uses
     if isinstance(uses, dict):
         return relative_to(uses, folder, place)
-    inside = is_file(uses) and Path(uses).is_relative_to(folder)
-    return os.path.relpath(uses, folder) if inside else uses
+    return _from(folder, uses) if isinstance(uses, str) and is_file(uses) else uses
 
 
-def plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Our own tuples as lists; what users gave stays as it is, for `dump` to judge."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+def written(given: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Options as they stand in a file in `folder`: our own tuples as lists; folders and logs inside of it by the way
+    from there. What users gave stays as it is, for `dump` to judge."""
+    options: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
+    }
+    for key in FOLDERS:
+        if options.get(key):
+            options[key] = _from(folder, options[key])
+    logs = options.get("log_config")
+    if isinstance(logs, dict) and logs.get("file"):
+        options["log_config"] = {**logs, "file": _from(folder, logs["file"])}
+    elif isinstance(logs, str) and os.path.isabs(logs):
+        options["log_config"] = _from(folder, logs)
+    return options
+
+
+def _from(folder: Path | None, path: str) -> str:
+    return os.path.relpath(path, folder) if folder is not None and Path(path).is_relative_to(folder) else path

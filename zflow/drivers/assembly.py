@@ -127,9 +127,11 @@ def worker_role(
     has_keys: bool = False,
     idempotent: bool = False,
     max_concurrency: int = 1,
+    deaths: Sequence[bytes] | None = None,
 ) -> Worker:
     """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
 
+    deaths: the calls that the process before it died with; None where nobody knows.
     max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
     """
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
@@ -148,6 +150,7 @@ def worker_role(
         is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
         concurrency=max_concurrency,
         batching=_batching(answered),
+        deaths=deaths,
         describe=lambda: description,
     )
 

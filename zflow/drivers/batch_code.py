@@ -16,6 +16,7 @@ from zflow.batching import Batching
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, divide
 from zflow.drivers.invocation import Call, documents_of, pass_through
+from zflow.drivers.note import Note
 from zflow.drivers.running import note
 from zflow.drivers.user_code import Remark, Report, UserCode, unheard
 from zflow.endpoints import Endpoint
@@ -31,10 +32,12 @@ _COSTS = "costs"  # of a request's Documents, noted in its `extra` when it was w
 Metric = Callable[[Any], float]
 
 
-def local_end(executor: Executor, *, name: str, report: Report, remark: Remark = unheard) -> UserCode:
+def local_end(
+    executor: Executor, *, name: str, report: Report, remark: Remark = unheard, noted: Note | None = None
+) -> UserCode:
     """What runs the requests that the worker role of `executor` hands out."""
     batches = any(endpoint.batching for endpoint in Executor.endpoints(executor).values())
-    return (BatchCode if batches else UserCode)(executor, name=name, report=report, remark=remark)
+    return (BatchCode if batches else UserCode)(executor, name=name, report=report, remark=remark, noted=noted)
 
 
 class BatchCode(UserCode):
@@ -46,7 +49,18 @@ class BatchCode(UserCode):
 
     def __call__(self, message: Message) -> Message | None:
         """The outcome of a request, as UserCode has it; of a Batch, a Batch of outcomes."""
-        return self._run_batch(message) if isinstance(message, Batch) else super().__call__(message)
+        return self._note_batch(message) if isinstance(message, Batch) else super().__call__(message)
+
+    def _note_batch(self, batch: Batch) -> Batch:
+        noted = self._noted
+        if noted is None:
+            return self._run_batch(batch)
+        for request in batch.members:
+            noted.begin(request.call_id)
+        outcomes = self._run_batch(batch)
+        for request in batch.members:
+            noted.end(request.call_id)
+        return outcomes
 
     def _run_batch(self, batch: Batch) -> Batch:
         endpoint = Executor.endpoint(self._executor, batch.members[0].endpoint)
@@ -96,7 +110,7 @@ class BatchCode(UserCode):
                 continue  # nobody waits for it any more
             try:
                 made = divide(self._run_call(members[0].call, docs), [count for _, count in shares])
-            except (KeyboardInterrupt, SystemExit):
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also an inner task's CancelledError, which is no Exception
                 self._fail([member for member, _ in shares], error)

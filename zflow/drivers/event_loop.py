@@ -127,9 +127,9 @@ class EventLoop:
         said: Message | BaseException
         try:
             said = await self._answer(running)
-        except (KeyboardInterrupt, SystemExit) as leaving:
+        except KeyboardInterrupt as leaving:
             said = leaving
-        except BaseException as error:  # also an inner task's CancelledError, which is no Exception
+        except BaseException as error:  # also SystemExit, and an inner task's CancelledError, which are no Exceptions
             if running.is_given_up and isinstance(error, asyncio.CancelledError):
                 gone = Cancelled(f"{call.node}: cancelled while it ran", node=call.node, maybe_executed=True)
                 said = failure(call.call_id, gone)

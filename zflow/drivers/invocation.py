@@ -16,7 +16,7 @@ from zflow.documents.reduce import concatenate, reduce_all
 from zflow.drivers.filtering import Sieve
 from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError, description_of
-from zflow.tracebacks import of_the_user
+from zflow.tracebacks import with_own_line
 from zflow.wire.conditions import WHEN
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
@@ -163,17 +163,19 @@ class Call:
     def error(self, error: BaseException) -> ExecutorError:
         """What `error`, which user code raised, is to the caller."""
         name, description = type(error).__name__, description_of(error)
+        advice = _ON_EXIT if isinstance(error, SystemExit) else ""
         return ExecutorError(
-            f"{self.node} ({self._name}) raised {description}",
+            f"{self.node} ({self._name}) raised {description}{advice}",
             node=self.node,
             peer=self._name,
             name=name,
             description=description,
-            traceback=of_the_user(error),
+            traceback=with_own_line(error),
         )
 
 
 _NO_DOCUMENTS = DocumentArray()
+_ON_EXIT = "; a method cannot end its process: raise an exception that says what is wrong"
 
 
 def parameters_for(parameters: Mapping[str, Any], node: str, nodes: Collection[str] = ()) -> dict[str, Any]:

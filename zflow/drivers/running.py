@@ -10,12 +10,12 @@ from contextvars import ContextVar
 
 from zflow.wire.header import Message
 
-_at_work: ContextVar[tuple[bytes, ...]] = ContextVar("requests at work", default=())
+_at_work: ContextVar[tuple[Message, ...]] = ContextVar("requests at work", default=())
 
 
 def note(*requests: Message) -> None:
     """From now on, in this context, `requests` are being worked on; without any, none is."""
-    _at_work.set(tuple(map(id_of, requests)))
+    _at_work.set(requests)
 
 
 def id_of(request: Message) -> bytes:
@@ -26,4 +26,4 @@ def id_of(request: Message) -> bytes:
 
 def requests_at_work() -> list[str]:
     """The ids of the requests that the calling code works on, as `Response.request_id` has them."""
-    return [request.hex() for request in _at_work.get()]
+    return [id_of(request).hex() for request in _at_work.get()]

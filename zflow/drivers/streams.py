@@ -53,7 +53,7 @@ class Stream:
         note(self.call.request)
         try:
             return self._ended_early() if self._is_given_up else self._advance()
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             self.is_over = True

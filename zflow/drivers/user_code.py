@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zflow.documents.reduce import concatenate
 from zflow.drivers.invocation import Call, Made, pass_through
+from zflow.drivers.note import Note
 from zflow.drivers.running import note
 from zflow.drivers.streams import Stream
 from zflow.drivers.unanswered import Unanswered
@@ -42,13 +43,16 @@ class UserCode:
     """Runs the endpoints of `executor`.
 
     name: of the process, as in ``executor0/rep-0``. report: is told each exception of the user's code, for the log.
-    remark: what else belongs there.
+    remark: what else belongs there. noted: where it is noted what runs, for whoever comes after a death of the process.
     """
 
-    def __init__(self, executor: Executor, *, name: str, report: Report, remark: Remark = unheard) -> None:
+    def __init__(
+        self, executor: Executor, *, name: str, report: Report, remark: Remark = unheard, noted: Note | None = None
+    ) -> None:
         self._executor = executor
         self._name = name
         self._report = report
+        self._noted = noted
         self._unanswered = Unanswered(list(Executor.endpoints(executor)), remark)
         self._loop: EventLoop | None = None
         self._stream: Stream | None = None
@@ -68,10 +72,10 @@ class UserCode:
     def __call__(self, message: Message) -> Message | None:
         """Hear a REQUEST, and give its REPLY or FAILURE, or None where that comes by `step`; or a CANCEL or MORE.
 
-        Only what must end the process (such as SystemExit) is let through.
+        Only KeyboardInterrupt is let through: a method that calls ``sys.exit`` fails, and the process goes on.
         """
         if message.kind is Kind.REQUEST:
-            return self._begin(message)
+            return self._begin(message) if self._noted is None else self._begin_noted(message, self._noted)
         if message.kind is Kind.CANCEL:
             self._give_up(message.call_id)
         elif message.kind is Kind.MORE:
@@ -89,7 +93,7 @@ class UserCode:
             heard = self._said.popleft()
             if isinstance(heard, BaseException):
                 raise heard
-            return heard
+            return self._note_end(heard)
         stream = self._stream
         if stream is None or not stream.may_go_on:
             return None
@@ -100,7 +104,7 @@ class UserCode:
             self._watchdog.rest()
         if stream.is_over:
             self._stream = None
-        return said
+        return self._note_end(said)
 
     def close(self) -> None:
         """End what is under way: a generator, the event loop and the tasks on it."""
@@ -112,6 +116,19 @@ class UserCode:
             self._loop = None
 
     # -- a call ------------------------------------------------------------------------------------------------------
+
+    def _begin_noted(self, request: Message, noted: Note) -> Message | None:
+        noted.runs(request.call_id)
+        said = self._begin(request)
+        if said is None:  # it goes on beside others, or piece by piece
+            noted.begin(request.call_id)
+        noted.rests()
+        return said
+
+    def _note_end(self, said: Message | None) -> Message | None:
+        if self._noted is not None and said is not None and said.kind is not Kind.PARTIAL:
+            self._noted.end(said.call_id)
+        return said
 
     def _begin(self, request: Message) -> Message | None:
         node = self._node(request)
@@ -138,9 +155,9 @@ class UserCode:
             self._watchdog.watch(request.budget)
         try:
             return call.message(Kind.REPLY, self._run(call))
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             raise
-        except BaseException as error:  # also an inner task's CancelledError, which is no Exception
+        except BaseException as error:  # also SystemExit, and an inner task's CancelledError, which are no Exceptions
             self._report(error)
             return failure(request.call_id, call.error(error))
         finally:

@@ -16,6 +16,7 @@ from zflow.config.cores import THREAD_LIMITS, spelled
 from zflow.config.keys import ALLOWED, SECRET
 from zflow.exports.parts import (
     GRACE,
+    WORKER,
     WORKSPACE,
     Application,
     Part,
@@ -47,7 +48,7 @@ class ComposeWishes(NamedTuple):
 def compose_document(application: Application, wishes: ComposeWishes) -> dict[str, Any]:
     """The whole document. Raises ConfigError for what containers cannot have."""
     check_reachable(application)
-    volumes: dict[str, Any] = {_volume(part): {} for part in application.workers if part.keeps_data}
+    volumes: dict[str, Any] = {_volume(part): {} for part in application.workers if _is_kept(part)}
     document: dict[str, Any] = {
         "services": {part.name: _service(part, application, wishes) for part in application.parts},
         "networks": {
@@ -72,7 +73,7 @@ def _service(part: Part, application: Application, wishes: ComposeWishes) -> dic
     is_entrance = part is application.entrance
     service: dict[str, Any] = {
         "image": escaped(part.image),
-        "entrypoint": ["zflow"],
+        "entrypoint": [escaped(word) for word in part.entrypoint],
         "command": [escaped(word) for word in _command(part, application)],
         "environment": _environment(part),
         "networks": [_INSIDE, *([_OUTSIDE] if is_entrance else [])],
@@ -85,15 +86,15 @@ def _service(part: Part, application: Application, wishes: ComposeWishes) -> dic
         "security_opt": ["no-new-privileges:true"],
         "pids_limit": 256,
         "shm_size": wishes.shm_size,
-        "tmpfs": ["/tmp", *([] if part.keeps_data else [_scratch(wishes.user)])],
+        "tmpfs": ["/tmp", *([] if _is_kept(part) or part.has_own_workspace else [_scratch(wishes.user)])],
         "healthcheck": _health(part),
     }
     if is_entrance:
         service["ports"] = [f"{wishes.publish}:{application.port}:{part.port}"]
     if part.replicas > 1:
         service["scale"] = part.replicas
-    if part.keeps_data:
-        service["volumes"] = [f"{_volume(part)}:{WORKSPACE}"]
+    if volumes := _volumes(part):
+        service["volumes"] = volumes
     if application.keys:
         service["secrets"] = [{"source": _secret(name), "target": name} for name in (SECRET, ALLOWED)]
     if part is application.front and application.workers:
@@ -149,11 +150,30 @@ def _resources(part: Part, wishes: ComposeWishes) -> dict[str, Any]:
         found["cpuset"] = spelled(part.cpus)
     elif part.cpus is not None:
         found["cpus"] = float(part.cpus)
-    count = wishes.gpus.get(part.node, 0)
-    if count:
-        devices = [{"driver": "nvidia", "count": count, "capabilities": ["gpu"]}]
-        found["deploy"] = {"resources": {"reservations": {"devices": devices}}}
+    gpus = str(wishes.gpus.get(part.node, "")) or part.gpus
+    if gpus not in ("", "0") and part.role == WORKER:
+        found["deploy"] = {"resources": {"reservations": {"devices": [_devices(gpus)]}}}
     return found
+
+
+def _is_kept(part: Part) -> bool:
+    """Whether its workspace is a volume of the engine's."""
+    return part.keeps_data and not part.has_own_workspace
+
+
+def _volumes(part: Part) -> list[Any]:
+    """Folders of this machine are bound in the long form, in which the engine makes none that is not there."""
+    bound = [
+        {"type": "bind", "source": escaped(source), "target": escaped(target), "read_only": read_only}
+        for source, target, read_only in part.volumes
+    ]
+    return [*([f"{_volume(part)}:{WORKSPACE}"] if _is_kept(part) else []), *bound]
+
+
+def _devices(gpus: str) -> dict[str, Any]:
+    kind, _, which = gpus.rpartition("=")
+    wanted = {"device_ids": which.split(",")} if kind else {"count": which if which == "all" else int(which)}
+    return {"driver": "nvidia", **wanted, "capabilities": ["gpu"]}
 
 
 def _volume(part: Part) -> str:

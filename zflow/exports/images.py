@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zflow.config.definition import importable_address, is_container, modules_relative_to, relative_to
 from zflow.config.images import checked_image, image_of
 from zflow.config.places import Place, shown
+from zflow.config.references import everywhere, is_reference, parse_reference
 from zflow.config.spec import ExecutorSpec, options_of
 from zflow.errors import ConfigError
 from zflow.executor import registered
@@ -23,7 +24,7 @@ from zflow.exports.secrets import check_arguments
 from zflow.importing import is_dotted
 
 _ARGUMENTS = ("uses_with", "uses_metas", "uses_requests", "uses_dynamic_batching")
-_PLAIN = ("max_concurrency", "idempotent", "quiet", "quiet_error", "description")
+_PLAIN = ("install_requirements", "max_concurrency", "idempotent", "quiet", "quiet_error", "description")
 
 
 class Images(NamedTuple):
@@ -49,6 +50,9 @@ class Images(NamedTuple):
             return checked_image(image)
         if uses is None:
             return checked_image(self.front)
+        if is_reference(uses):
+            told = f"{spec.name}: an engine starts images, and {uses:.200} is a package"
+            raise ConfigError(f"{told}; push it with its image (zflow hub push --docker), and write hub+docker://")
         raise ConfigError(
             f"{spec.name}: an engine starts images, and {shown(uses)} is code on this machine; give uses='docker://"
             f"image:tag', or image='image:tag' (--image, also {spec.name}=image:tag) for one that holds zflow and "
@@ -83,6 +87,8 @@ def _name(uses: Any, folder: Path, place: Place) -> str:
     if isinstance(uses, dict):
         check_arguments(uses.get("with", {}), place.down("with"))
         return json.dumps(relative_to(uses, folder, place), ensure_ascii=False)
+    if is_reference(uses):
+        return str(everywhere(parse_reference(uses)))
     if os.path.isabs(uses):
         if not Path(uses).is_relative_to(folder):
             raise place.down("uses").fault(

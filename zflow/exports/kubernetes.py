@@ -152,6 +152,9 @@ def _workload(part: Part, application: Application, wishes: KubernetesWishes) ->
 
 
 def _pod(part: Part, application: Application, wishes: KubernetesWishes) -> Manifest:
+    for volume in part.volumes:
+        told = "a folder of this machine is on no node of a cluster; put it in the image, or have a workspace"
+        raise ConfigError(f"{part.node}: volumes: {volume.source}: {told}")
     volumes: list[Manifest] = [
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": wishes.shm_size}},
@@ -193,7 +196,7 @@ def _container(part: Part, application: Application, wishes: KubernetesWishes) -
     return {
         "name": part.role,
         "image": part.image,
-        "command": ["zflow"],
+        "command": [escaped(word) for word in part.entrypoint],
         "args": [escaped(word) for word in _arguments(part, application)],
         "env": _environment(part, application, wishes),
         "ports": [{"name": "zmq", "containerPort": part.port, "protocol": "TCP"}],
@@ -255,14 +258,22 @@ def _resources(part: Part, wishes: KubernetesWishes) -> Manifest:
         told = "pods are given a number of cores, no list of them"
         raise ConfigError(f"{part.node}: cpus={list(part.cpus)}: {told}; write how many, such as cpus=2")
     cpu = wishes.cpu.get(part.node) or (str(part.cpus) if part.cpus else "")
-    memory, gpus = wishes.memory.get(part.node, ""), wishes.gpus.get(part.node, 0)
+    memory, gpus = wishes.memory.get(part.node, ""), _gpus(part, wishes)
     limits = {
         **({"cpu": cpu} if cpu else {}),
         **({"memory": memory} if memory else {}),
-        **({"nvidia.com/gpu": str(gpus)} if gpus else {}),
+        **({"nvidia.com/gpu": gpus} if gpus != "0" else {}),
     }
     requests = {"cpu": cpu or "100m", "memory": memory or "128Mi"}
     return {"requests": requests, **({"limits": limits} if limits else {})}
+
+
+def _gpus(part: Part, wishes: KubernetesWishes) -> str:
+    gpus = str(wishes.gpus.get(part.node, part.gpus or 0)) if part.role == WORKER else "0"
+    if not gpus.isdigit():
+        told = "pods are given a number of GPUs; write how many, or give gpus (--gpus) to the export"
+        raise ConfigError(f"{part.node}: gpus={gpus}: {told}")
+    return gpus
 
 
 def _service(part: Part, application: Application) -> Manifest:

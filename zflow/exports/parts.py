@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from zflow.config.container_options import Volume
 from zflow.config.definition import is_container
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.devices import VARIABLE, is_in_turn
@@ -56,6 +57,14 @@ class Part(NamedTuple):
     timeout_ready: float | None = 600.0
     longest_call: float | None = None
     cpus: int | tuple[int, ...] | None = None
+    entrypoint: tuple[str, ...] = ("zflow",)
+    volumes: tuple[Volume, ...] = ()
+    gpus: str = ""
+
+    @property
+    def has_own_workspace(self) -> bool:
+        """Whether one of its volumes is mounted where others get theirs."""
+        return any(volume.target == WORKSPACE for volume in self.volumes)
 
 
 class Application(NamedTuple):
@@ -116,10 +125,9 @@ def _workers(spec: ExecutorSpec, images: Images) -> Iterator[Part]:
     for option in ("reload", "restart"):
         if getattr(spec, option):
             raise ConfigError(f"{spec.name}: {option} is for development, where files change; leave it out")
-    for option in ("volumes", "gpus", "entrypoint", "docker_kwargs"):
-        if getattr(spec, option):
-            told = "is for containers that zflow starts itself; leave it out, and say it in the files that are written"
-            raise ConfigError(f"{spec.name}: {option} {told}")
+    if spec.docker_kwargs:
+        told = "is for containers that zflow starts itself; leave it out, and say it in the files that are written"
+        raise ConfigError(f"{spec.name}: docker_kwargs {told}")
     for group in groups_of(spec):
         _, _, kind = group.partition("/")
         around = {"uses-before": spec.uses_before, "uses-after": spec.uses_after}
@@ -147,7 +155,13 @@ def _workers(spec: ExecutorSpec, images: Images) -> Iterator[Part]:
             timeout_ready=_seconds(spec.timeout_ready),
             longest_call=_seconds(spec.timeout_send),
             cpus=spec.cpus,
+            **(_of_a_container(spec) if is_container(uses) else {}),
         )
+
+
+def _of_a_container(spec: ExecutorSpec) -> dict[str, Any]:
+    volumes = tuple(map(Volume.of, spec.volumes))
+    return {"entrypoint": spec.entrypoint or ("zflow",), "volumes": volumes, "gpus": spec.gpus}
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from zflow.config.cores import spelled
 from zflow.config.deployment import DeploymentSpec
 from zflow.config.keys import ALLOWED, SECRET
+from zflow.config.references import is_reference
 from zflow.exports.parts import GRACE, WORKER, Application, Part, front_words
 from zflow.exports.secrets import variables_of
 
@@ -183,7 +184,11 @@ def _own_keys(application: Application) -> str:
 
 def _environment(part: Part, application: Application, wishes: SystemdWishes) -> list[str]:
     variables = variables_of(part.env)
-    given = {"ZFLOW_WORKSPACE": f"/var/lib/zflow/{application.name}", "PYTHONUNBUFFERED": "1", **variables.shown}
+    state = f"/var/lib/zflow/{application.name}"
+    given = {"ZFLOW_WORKSPACE": state, "PYTHONUNBUFFERED": "1"}
+    if any(map(is_reference, part.words)):
+        given["ZFLOW_HUB_CACHE"] = f"{state}/.hub"  # a home that can be written to there is none
+    given |= variables.shown
     lines = [f'Environment="{name}={_escaped(value)}"' for name, value in given.items()]
     if variables.secret:
         told = f"# {', '.join(variables.secret)}: not exported, expected in this file, which only root should read"

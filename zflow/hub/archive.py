@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from zflow.config import environment
 from zflow.errors import ConfigError, HubError
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -30,6 +31,11 @@ class Limits(NamedTuple):
 
     size: int = 500 << 20
     files: int = 2000
+
+
+def allowed() -> Limits:
+    """Those of this machine."""
+    return Limits(size=environment.hub_size())
 
 
 class Entry(NamedTuple):

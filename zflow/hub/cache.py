@@ -20,9 +20,11 @@ from pathlib import Path
 
 from zflow.config import environment
 from zflow.errors import Unavailable, WorkspaceError, ZflowError
+from zflow.terminal import Screen
 
 _PATIENCE = 3600.0  # seconds for somebody else to fetch it; it has deadlines of its own
 _LOOK_EVERY = 0.1
+_TELL_AFTER = 1.0  # seconds
 
 
 class Cache:
@@ -110,13 +112,17 @@ def _opened(work: Path) -> int | None:
 
 
 def _lock(descriptor: int, work: Path) -> None:
-    until = time.monotonic() + _PATIENCE
+    began, told = time.monotonic(), False
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until:
+            waited = time.monotonic() - began
+            if waited > _PATIENCE:
                 raise Unavailable(f"another process fetches {work.name} for {_PATIENCE:g} s already") from None
+            if waited > _TELL_AFTER and not told:
+                Screen().write(f"another process fetches {work.name[:12]} already; waiting for it\n")
+                told = True
             time.sleep(_LOOK_EVERY)
 
 
@@ -132,6 +138,8 @@ def _bring_to_disk(folder: Path) -> None:
     """So that a whole folder is whole also after the power was cut."""
     for below, _, files in os.walk(folder):
         for path in (*(os.path.join(below, name) for name in files), below):
+            if os.path.islink(path):
+                continue
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

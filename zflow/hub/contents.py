@@ -1,7 +1,8 @@
 """Which files of a folder make the package of an Executor, and what its config.yml says of it.
 
-Everything below the folder belongs to it but what is hidden (a name that begins with a dot: .git, .venv, .env) and
-what Python makes of sources. A link or a device is refused: it would mean something else elsewhere.
+Everything below the folder belongs to it but what is hidden (a name that begins with a dot: .git, .venv, .env), what
+Python makes of sources, and environments of Python. A link or a device is refused: it would mean something else
+elsewhere. A secret key is refused, too: whoever wants it packed would not want what comes of it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zflow.config.definition import Definition
+from zflow.config.keys import SECRET
 from zflow.errors import ConfigError
 from zflow.hub.archive import Entry, Limits, clash_of, fault_of_name, packed_size
 from zflow.loading import REQUIREMENTS, read_definition
 
 CONFIG = "config.yml"
+_ENVIRONMENT = "pyvenv.cfg"  # what Python marks one of its environments by
 _MADE = ("__pycache__",)
 _MADE_SUFFIXES = (".pyc", ".pyo")
 
@@ -51,7 +54,8 @@ def contents_of(folder: Path, limits: Limits) -> Contents:
     if len(entries) > limits.files or packed_size(entries) > limits.size:
         told = f"{folder} has {len(entries)} files and {packed_size(entries)} bytes"
         raise ConfigError(
-            f"{told}, more than {limits.files} files or {limits.size} bytes; let the Executor fetch what is large"
+            f"{told}, more than {limits.files} files or {limits.size} bytes; let the Executor fetch what is large, "
+            "or allow more: ZFLOW_HUB_SIZE"
         )
     definition = checked_config(folder)
     return Contents(folder, tuple(entries), definition, requirements_of(folder))
@@ -88,7 +92,11 @@ def _entries_below(folder: Path, below: str) -> Iterator[Entry]:
             name = f"{below}{item.name}"
             about = item.stat(follow_symlinks=False)
             if stat.S_ISDIR(about.st_mode):
+                if Path(item.path, _ENVIRONMENT).exists():
+                    continue
                 yield from _entries_below(Path(item.path), f"{name}/")
+            elif item.name == SECRET:
+                raise ConfigError(f"{item.path} is a secret key, which nobody else may have; move it elsewhere")
             elif not stat.S_ISREG(about.st_mode):
                 raise ConfigError(f"{item.path} is a link or no regular file; put the file itself there, or hide it")
             elif fault := fault_of_name(name):

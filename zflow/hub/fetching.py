@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from zflow.config.references import Home, Reference, home_of
 from zflow.errors import AuthError, ConfigError, HubError, Unavailable, nearest
-from zflow.hub.archive import Limits, entries_of, unpack
+from zflow.hub.archive import Limits, allowed, entries_of, unpack
 from zflow.hub.cache import Cache
 from zflow.hub.contents import checked_config
-from zflow.hub.manifest import CONFIG_SIZE, About, Manifest, load_about, load_manifest
+from zflow.hub.manifest import CONFIG_SIZE, About, Manifest, load_about, load_manifest, package_in
 from zflow.hub.registry import Missing, Registry
 from zflow.progress import Progress
 
@@ -50,7 +50,8 @@ def fetch(reference: Reference, *, limits: Limits | None = None, cache: Cache | 
     Raises ConfigError for what the registry does not have, naming the nearest that it has; Unavailable, AuthError, and
     HubError for what is no package, damaged or hostile. Nothing is left of it then.
     """
-    limits, cache = limits or Limits(), cache or Cache()
+    check_package(reference)
+    limits, cache = limits or allowed(), cache or Cache()
     if reference.digest and (place := cache.find(reference.digest)) is not None:
         return _package(place, reference.digest, came=False)
     home = home_of(reference)
@@ -82,8 +83,24 @@ def copy_out(package: Package, folder: Path) -> None:
 
 def look_up(reference: Reference, limits: Limits | None = None) -> Found:
     """What the registry has under `reference`, without fetching the files. Raises as `fetch` does."""
+    check_package(reference)
     with _told_of(reference), Registry(home_of(reference)) as registry:
-        return _look_up(registry, reference, limits or Limits())
+        return _look_up(registry, reference, limits or allowed())
+
+
+def meaning(reference: Reference) -> str:
+    """The digest of what the tag of `reference` means now: of the package, or of the image, or of its index.
+
+    Raises as `fetch` does.
+    """
+    if not reference.image:
+        return look_up(reference._replace(digest="")).digest
+    home = home_of(reference)
+    with _told_of(reference), Registry(home) as registry:
+        try:
+            return registry.manifest(home.prefix + reference.name, reference.tag)[1]
+        except Missing:
+            raise _unknown(registry, reference) from None
 
 
 @contextmanager
@@ -106,10 +123,19 @@ def moving(title: str, size: int) -> Iterator[Callable[[int], object]]:
             progress.close()
 
 
+def check_package(reference: Reference) -> None:
+    """Raise ConfigError for what names an image."""
+    if reference.image:
+        told = f"{reference} names an image, which is for an engine to fetch"
+        raise ConfigError(f"{told}; its package is {reference._replace(image=False)}")
+
+
 def _look_up(registry: Registry, reference: Reference, limits: Limits) -> Found:
     name = registry.home.prefix + reference.name
     try:
         body, digest = registry.manifest(name, reference.digest or reference.tag)
+        if inner := package_in(body):
+            body, digest = registry.manifest(name, inner)
     except Missing:
         raise _unknown(registry, reference) from None
     manifest = load_manifest(body, limits)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from zflow.config.definition import is_file
 from zflow.config.lock_file import read_lock, write_lock
 from zflow.config.plain_yaml import parse
-from zflow.config.references import Reference, is_reference, parse_reference
+from zflow.config.references import Reference, is_image_reference, is_reference, parse_reference
 from zflow.config.yaml_file import USES
 from zflow.errors import ConfigError
-from zflow.hub.fetching import look_up
+from zflow.hub.fetching import meaning
 
 
 class Pin(NamedTuple):
@@ -35,7 +35,7 @@ def lock(sources: Sequence[str], context: Mapping[str, Any] | None = None) -> li
         for reference in references_in(Path(source), context) if is_file(source) else [parse_reference(source)]:
             wanted.setdefault(folder, {})[reference.key] = reference
     found = {
-        folder: {key: look_up(reference._replace(digest="")).digest for key, reference in references.items()}
+        folder: {key: meaning(reference) for key, reference in references.items()}
         for folder, references in wanted.items()
     }
     pins = []
@@ -52,9 +52,9 @@ def lock(sources: Sequence[str], context: Mapping[str, Any] | None = None) -> li
 def references_in(path: Path, context: Mapping[str, Any] | None = None) -> list[Reference]:
     """What the YAML file of a Flow or Deployment names in registries, without a digest of its own."""
     value, place = parse(path, context=context, class_allowed=lambda path: True)
-    names = [uses for uses in _uses_in(value) if is_reference(uses)]
+    names = [uses for uses in _uses_in(value) if is_reference(uses) or is_image_reference(uses)]
     if not names:
-        raise place.fault("names nothing in a registry: no uses begins with hub://")
+        raise place.fault("names nothing in a registry: no uses begins with hub:// or hub+docker://")
     return [reference for reference in map(parse_reference, names) if not reference.digest]
 
 

@@ -104,6 +104,16 @@ def load_manifest(body: bytes, limits: Limits) -> Manifest:
     return Manifest(_blob(config, CONFIG_SIZE), _blob(layers[0], limits.size))
 
 
+def package_in(body: bytes) -> str:
+    """The digest of the package in an index, which holds its images as well; empty for what is no index of ours."""
+    try:
+        entries = json.loads(body)["manifests"]
+        found = [entry["digest"] for entry in entries if entry.get("artifactType") == ARTIFACT]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return found[0] if len(found) == 1 and isinstance(found[0], str) and DIGEST.fullmatch(found[0]) else ""
+
+
 def blob(body: bytes) -> Blob:
     """What a manifest says of these bytes."""
     return Blob(digest_of(body), len(body))

@@ -10,30 +10,44 @@ from typing import IO, Any, NamedTuple
 
 from zflow.config.references import Reference, home_of
 from zflow.errors import ConfigError
-from zflow.hub.archive import Limits, pack
+from zflow.hub.archive import Limits, allowed, pack
 from zflow.hub.contents import Contents, contents_of
-from zflow.hub.fetching import moving
-from zflow.hub.manifest import Blob, about, blob, dump_about, dump_manifest
-from zflow.hub.registry import Missing, Registry, digest_of
+from zflow.hub.fetching import check_package, moving
+from zflow.hub.images import check_dockerfile, dump_index, push_image
+from zflow.hub.manifest import Blob, about, blob, dump_about, dump_manifest, package_in
+from zflow.hub.registry import INDEX, MANIFEST, Missing, Registry, digest_of
 
 
 class Pushed(NamedTuple):
-    """reference: with its digest. new: no tag meant this digest before. files, size: what was packed."""
+    """reference: with its digest. new: its tag did not mean this package before. files, size: what was packed. image:
+    the digest of its image, or empty."""
 
     reference: Reference
     new: bool
     files: int
     size: int
+    image: str = ""
 
 
-def push(folder: Path, reference: Reference, tags: Sequence[str] = (), limits: Limits | None = None) -> Pushed:
+def push(
+    folder: Path,
+    reference: Reference,
+    tags: Sequence[str] = (),
+    *,
+    limits: Limits | None = None,
+    with_image: bool = False,
+) -> Pushed:
     """Let the tag of `reference`, and these `tags`, be the Executor in `folder`.
 
-    Raises ConfigError for a folder that is none, Unavailable, AuthError, and HubError for what the registry says.
+    with_image: they also mean the image that its Dockerfile makes. Raises ConfigError for a folder that is no package,
+    Unavailable, AuthError, and HubError for what the registry says.
     """
+    check_package(reference)
     if reference.digest:
         raise ConfigError(f"{reference}: a digest follows from the files; give a tag or nothing in its place")
-    contents = contents_of(folder, limits or Limits())
+    contents = contents_of(folder, limits or allowed())
+    if with_image:
+        check_dockerfile(folder)
     told = about(contents)
     config = dump_about(told)
     home = home_of(reference)
@@ -47,9 +61,14 @@ def push(folder: Path, reference: Reference, tags: Sequence[str] = (), limits: L
         with moving(f"push {name}", package.size) as tell:
             registry.put_blob(name, Path(work, "package.tar"), package.digest, package.size, tell)
         registry.put_blob(name, Path(work, "config.json"), *blob(config))
+        kind, image = MANIFEST, ""
+        if with_image:
+            registry.put_manifest(name, digest, body)
+            built = push_image(folder, home, reference, registry)
+            kind, image, body = INDEX, built.manifest.digest, dump_index(blob(body), [built])
         for tag in dict.fromkeys((reference.tag, *tags)):
-            registry.put_manifest(name, tag, body)
-    return Pushed(reference._replace(digest=digest), new, told.files, told.size)
+            registry.put_manifest(name, tag, body, kind)
+    return Pushed(reference._replace(digest=digest), new, told.files, told.size, image)
 
 
 def _packed(contents: Contents, path: Path) -> Blob:
@@ -72,8 +91,9 @@ class _Counted:
 
 
 def _meant(registry: Registry, name: str, tag: str) -> str:
-    """The digest of what the tag means so far."""
+    """The digest of the package that the tag means so far."""
     try:
-        return registry.manifest(name, tag)[1]
+        body, digest = registry.manifest(name, tag)
+        return package_in(body) or digest
     except Missing:
         return ""

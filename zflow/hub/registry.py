@@ -24,8 +24,9 @@ from zflow.hub.credentials import Credentials, credentials_for
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST_SIZE = 4 << 20  # what the distribution specification lets a registry refuse beyond
+INDEX = "application/vnd.oci.image.index.v1+json"
 _OTHERS = (
-    "application/vnd.oci.image.index.v1+json",
+    INDEX,
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
@@ -74,10 +75,10 @@ class Registry:
             raise HubError(f"{self.home.host} gives something else for {version}, with the digest {digest}")
         return body, digest
 
-    def put_manifest(self, name: str, version: str, body: bytes) -> None:
+    def put_manifest(self, name: str, version: str, body: bytes, kind: str = MANIFEST) -> None:
         """Let `version` (a tag, or the digest) be this manifest."""
         with self._explained():
-            self._ask(f"{self._root}/v2/{name}/manifests/{version}", "PUT", body, {"Content-Type": MANIFEST})
+            self._ask(f"{self._root}/v2/{name}/manifests/{version}", "PUT", body, {"Content-Type": kind})
 
     def blob(self, name: str, digest: str, size: int, target: IO[bytes], tell: Told = nothing) -> None:
         """Write the blob to `target`. Raises Missing; HubError if it is not what `digest` and `size` say."""
@@ -154,6 +155,8 @@ class Registry:
         stream: bool = False,
     ) -> Any:
         """One request, and a second one if the registry wants to know who we are."""
+        if self.home.secure and not url.startswith("https://"):
+            raise AuthError(f"{self.home.host} wants an upload to go to {url:.100} without TLS; it was not sent")
         words = {"data": data, "json": json, "stream": stream, "timeout": _TIMEOUTS}
         response = self._session.request(method, url, headers=self._headers(url, headers), **words)
         if response.status_code == 401 and self._is_ours(url) and self._answer(response):
@@ -185,6 +188,8 @@ class Registry:
             pair = f"{self._credentials.user}:{self._credentials.secret}".encode()
             self._header = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
             return True
+        if not challenge.lower().startswith("bearer"):
+            return False
         self._check_realm(challenge)
         if self._credentials is not None:
             self._auth.set_basic_auth(self._credentials.user, self._credentials.secret)
@@ -256,7 +261,8 @@ def _client(home: Home) -> tuple[Any, Any, Any]:
     session = client.session
     session.trust_env = home.secure  # no proxy between us and loopback
     session.auth = lambda request: request  # the only way not to be given what .netrc has
-    again = Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+    again = Retry(2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False)
+    again.respect_retry_after_header = False  # it could be told to wait for years
     adapter = HTTPAdapter(max_retries=again)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
@@ -291,10 +297,7 @@ def _message(body: bytes) -> str:
 
 def _reason(error: Exception) -> str:
     """The innermost cause, which says it best."""
-    inner: Any = error
-    while getattr(inner, "reason", None) or (inner.args and isinstance(inner.args[0], Exception)):
-        reason = getattr(inner, "reason", None)
-        inner = reason if isinstance(reason, Exception) else inner.args[0] if inner.args else inner
-        if not isinstance(inner, Exception):
-            break
+    inner: BaseException = error
+    while deeper := [item for item in (getattr(inner, "reason", None), *inner.args) if isinstance(item, Exception)]:
+        inner = deeper[0]
     return str(inner)[:200]

@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from zflow.config import environment
-from zflow.config.containers import NOBODY, WORKSPACE, ContainerPlan
+from zflow.config.containers import WORKSPACE, ContainerPlan
+from zflow.config.log_config import LogConfig
 from zflow.config.plan import WorkerPlan
 from zflow.errors import StartError
 from zflow.processes.channel import Channel, Words
@@ -32,12 +34,11 @@ from zflow.processes.engine import (
     ATTENDANT,
     SOCKET,
     explain,
-    remove_container,
     run_environment,
     run_words,
     why_not_here,
 )
-from zflow.processes.guard import Guard
+from zflow.processes.guard import Guard, remove_container
 from zflow.processes.lifeline import TERMINATED, Lifeline
 from zflow.processes.logs import Log, written_as
 from zflow.processes.placement import common_env
@@ -158,23 +159,29 @@ class Attendant:
             raise StartError(f"image {self._asked.image}: {told}") from None
 
     def _prepare_workspace(self) -> None:
-        folder = self._asked.workspace
-        if not folder or os.path.isdir(folder):
+        """Make it where it is not there, for the user in the container; say so where that one cannot write to it."""
+        folder, user = self._asked.workspace, str(self._asked.options["user"])
+        if not folder:
             return
-        os.makedirs(folder)
-        if not os.getuid() and self._asked.options["user"] == f"{NOBODY}:{NOBODY}":
-            os.chown(folder, NOBODY, NOBODY)
+        uid, _, gid = user.partition(":")
+        is_known = uid.isdecimal() and gid.isdecimal()
+        if not os.path.isdir(folder):
+            os.makedirs(folder)
+            if is_known and not os.getuid():
+                os.chown(folder, int(uid), int(gid))
+        elif is_known and not _may_write(os.stat(folder), int(uid), int(gid)):
+            told = "workspace %s: who is %s in the container may not write there: chown it, or give docker_kwargs user"
+            self._log.warning(told, folder, user)
 
     # -- attending -----------------------------------------------------------------------------------------------------
 
     def _attend(self, listener: socket.socket) -> None:
         assert self._docker is not None and self._docker.stdout is not None and self._docker.stderr is not None
-        tellers = {
-            self._docker.stdout.fileno(): _Teller(self._docker.stdout, self._plan.name, self._tell_line, _to_stdout),
-            self._docker.stderr.fileno(): _Teller(
-                self._docker.stderr, self._plan.name, self._tell_line, written_as(self._plan.voice.config)
-            ),
-        }
+        name, config = self._plan.name, self._plan.voice.config
+        written = written_as(config, name, self._words["log_folder"])
+        out = _Teller(self._docker.stdout, name, _nobody, self._tell_line, _to_stdout)
+        err = _Teller(self._docker.stderr, name, _own_lines(name, config), self._tell_line, written)
+        tellers = {self._docker.stdout.fileno(): out, self._docker.stderr.fileno(): err}
         poll = select.poll()
         for source in (listener.fileno(), *tellers):
             poll.register(source, select.POLLIN)
@@ -248,19 +255,43 @@ class Attendant:
         )
 
     def _became_ready(self, container: Channel) -> None:
-        self._has_told = self._is_ready = True
         os.chmod(self._box, 0o755)  # nothing else is to be made in it
+        if not _is_socket(f"{self._box}/{SOCKET}"):
+            self._refusal = f"image {self._asked.image}: it says that it is ready, and has bound no socket"
+            remove_container(self._name)
+            return
+        self._has_told = self._is_ready = True
         self._lifeline.serve(lambda grace: container.send({"stop": max(grace - _SOONER, 0.0)}))
         self._supervisor.send({"ready": f"ipc://{self._box}/{SOCKET}", "pid": os.getpid()})
 
 
-class _Teller:
-    """Tells the lines of one stream of a container under the name of its node, which the worker's own have already."""
+def _may_write(folder: os.stat_result, uid: int, gid: int) -> bool:
+    owned = stat.S_IWUSR if folder.st_uid == uid else stat.S_IWGRP if folder.st_gid == gid else stat.S_IWOTH
+    return uid == 0 or bool(folder.st_mode & owned)
 
-    def __init__(self, stream: IO[bytes], name: str, hear: Callable[[str], None], write: Callable[[str], None]) -> None:
+
+def _is_socket(path: str) -> bool:
+    """Itself, and not a link by which a container would send us to a socket of somebody else."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    return False
+
+
+class _Teller:
+    """Tells the lines of one stream of a container, under the name of its node where they are not log lines, which have
+    it already. is_log_line: knows these."""
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        is_log_line: Callable[[str], bool],
+        hear: Callable[[str], None],
+        write: Callable[[str], None],
+    ) -> None:
         self._stream = stream
-        self._own = f"{name}@"
         self._name = name
+        self._is_log_line = is_log_line
         self._hear = hear
         self._write = write
         self._rest = b""
@@ -277,7 +308,17 @@ class _Teller:
 
     def _tell(self, line: str) -> None:
         self._hear(line)
-        self._write(line if line.startswith((self._own, "{")) else f"{self._name}: {line}")
+        self._write(line if self._is_log_line(line) else f"{self._name}: {line}")
+
+
+def _nobody(line: str) -> bool:
+    return False
+
+
+def _own_lines(name: str, config: LogConfig) -> Callable[[str], bool]:
+    """Which lines the worker's own log has made. Those after a user's pattern cannot be told apart."""
+    begins = {"plain": f"{name}@", "json": "{"}.get(config.form, "")
+    return lambda line: line.startswith(begins)
 
 
 def _to_stdout(line: str) -> None:

@@ -2,7 +2,7 @@
 supervised child does.
 
 ``{"protocol": version, "software": name}`` is answered by ``{"name", "node", "socket", "arguments", "runtime_args",
-"idempotent", "max_concurrency", "oom_score_adj", "level", "voice"}``; from then on it is the conversation of entry.py.
+"idempotent", "max_concurrency", "level", "voice", "oom_score_adj"}``; from then on it is the conversation of entry.py.
 The attendant may be of another version than this, so that plain words travel here and no plan.
 """
 
@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import Any
 
+from zflow.config.log_config import LogConfig
 from zflow.config.plan import WorkerPlan
 from zflow.errors import StartError
 from zflow.loading import describe
@@ -44,7 +45,11 @@ def serve_attended(path: str, uses: Any) -> int:
 def _as_of_a_supervisor(told: Words, bind: str) -> Words:
     """The first words of a child that is already where it shall live."""
     nothing: Words = {"env": {}, "own_env": {}, "cores": [], "addresses": {}, "replicas": {}, "may_join": False}
-    return {**told, **nothing, "bind": bind, "is_shared": True, "sys_path": list(sys.path), "argv": list(sys.argv)}
+    here: Words = {"bind": bind, "note": "", "log_folder": "", "is_shared": True}
+    here |= {"sys_path": list(sys.path), "argv": list(sys.argv)}
+    quiet, quiet_error, config = told["voice"]
+    known = {name: value for name, value in config.items() if name in LogConfig._fields}
+    return {**told, **nothing, **here, "voice": [quiet, quiet_error, known]}
 
 
 def _plan(told: Words, uses: Any) -> WorkerPlan:

@@ -43,6 +43,7 @@ class Births:
         self._switchboard = switchboard
         self._sockets = sockets
         self._log = log
+        log.keep_in(sockets.path)
         self._hear = hear
         self._ended = ended
         self._incarnations = 0
@@ -63,7 +64,8 @@ class Births:
             self._switchboard.listen(self.nursery.channel, self._hear_nursery)
         self._incarnations += 1
         bind = child.bind or self._sockets.address(child.name, self._incarnations)
-        words = child.first_words(bind, addresses or {}, self._log, replicas)
+        note = "" if child.is_gateway else self._sockets.note_path(child.link)
+        words = child.first_words(bind, addresses or {}, self._log, replicas, note)
         fork = child.plan.start_method == "warm"
         family = child.family(words)
         channel = self.nursery.ask_for(child.link, fork=fork, preload=child.preload, env=child.env, family=family)

@@ -169,6 +169,7 @@ class Child:
         addresses: Mapping[str, str],
         log: Log,
         replicas: Mapping[str, Sequence[str]] | None = None,
+        note: str = "",
     ) -> Words:
         """What it is told when it is born. Raises ConfigError for a plan that cannot travel."""
         from zflow.processes import parcel  # cloudpickle takes 25 ms, which pass while the warm parent starts
@@ -184,6 +185,7 @@ class Child:
             "executor": executor,
             "may_join": self.preloads == "unknown",
             "bind": bind,
+            "note": note,
             "env": {} if is_in_container(plan) else common_env(plan),
             "is_shared": False,
             "own_env": placement.env,
@@ -194,6 +196,7 @@ class Child:
             "addresses": dict(addresses),
             "replicas": {group: list(links) for group, links in (replicas or {}).items()},
             "level": log.level,
+            "log_folder": log.folder,
             "voice": [log.quiet or plan.voice.quiet, plan.voice.quiet_error, plan.voice.config._asdict()],
         }
 

@@ -1,4 +1,4 @@
-"""Docker, as far as we need it: the words that run a container, what it means when that fails, and its violent end.
+"""Docker, as far as we need it: the words that run a container, and what it means when that fails.
 
 The program ``docker`` is called, with lists of words and never by a shell. It knows where the engine is, who may use it
 and which registries it is logged in to.
@@ -6,11 +6,9 @@ and which registries it is logged in to.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,13 +20,12 @@ BOX = "/run/zflow"  # where a container sees the folder of its sockets
 ATTENDANT = "attendant"
 SOCKET = "s"  # short: the path of a socket has 107 bytes
 _WORDS = ("executor", "--uses", "config.yml", "--attended", f"{BOX}/{ATTENDANT}")
-_PATIENCE = 20.0  # seconds for one order
 _OF_THE_PROGRAM = re.compile(
     r"PATH|HOME|TMPDIR|GO(DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|(https?|no|all)_proxy|(LD|DOCKER|BUILDKIT|XDG|SSH)_.*",
     re.IGNORECASE,
 )
-_NOT_STARTED, _NO_PROGRAM = 125, (126, 127)
-_NO_ZFLOW = "it does not start zflow: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
+_NOT_STARTED, _NO_PROGRAM = 125, (126, 127)  # Docker gives 126 to who may not use the engine, too
+_NO_ZFLOW = "no program zflow is in it: begin its Dockerfile with FROM zflow, or say in entrypoint how zflow is started"
 _BUILD = "build it (`docker build -t {image} .`)"
 # What Docker says, in small letters, and what that means to who wants to serve an image.
 _REMEDIES = {
@@ -64,10 +61,11 @@ def run_words(
         words += ["--env", variable if variable in run_environment(env) else f"{variable}={value}"]
     words += [f"--cpuset-cpus={','.join(map(str, cores))}"] if cores else []
     words += [f"--gpus={_quoted(plan.gpus)}"] if plan.gpus else []
-    words += [f"--entrypoint={plan.entrypoint[0]}"] if plan.entrypoint else []
+    program, *arguments = plan.entrypoint or ("zflow",)  # whatever its image starts: exports do so as well
+    words.append(f"--entrypoint={program}")
     for option, value in plan.options.items():
         words += [] if option == "tmpfs" else _flags(option, value)
-    return [*words, plan.image, *plan.entrypoint[1:], *_WORDS]
+    return [*words, plan.image, *arguments, *_WORDS]
 
 
 def run_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -88,9 +86,17 @@ def _tmpfs(plan: ContainerPlan) -> Iterator[str]:
     """Where it may write into memory: in /tmp, and in its workspace where it has none of this machine."""
     given = plan.options.get("tmpfs", [])
     taken = {item.partition(":")[0] for item in given} | {volume.target for volume in plan.volumes}
-    own = ["/tmp"] if plan.workspace else ["/tmp", f"{WORKSPACE}:mode=1777"]
+    own = ["/tmp"] if plan.workspace else ["/tmp", _scratch(str(plan.options.get("user", "")))]
     for item in [*given, *(item for item in own if item.partition(":")[0] not in taken)]:
         yield f"--tmpfs={item}"
+
+
+def _scratch(user: str) -> str:
+    """A workspace that is forgotten. Its owner is named: an image that has the folder gives its mode to what is mounted
+    there, whatever mode is asked for (runc), but not its owner."""
+    uid, colon, gid = user.partition(":")
+    owner = f",uid={uid},gid={gid}" if uid.isdecimal() and gid.isdecimal() else ""
+    return f"{WORKSPACE}:mode=1777{owner}"
 
 
 def _mount(source: str, target: str, read_only: bool = False) -> str:
@@ -104,16 +110,6 @@ def _mount(source: str, target: str, read_only: bool = False) -> str:
 
 def _quoted(gpus: str) -> str:
     return f'"{gpus}"' if "," in gpus else gpus
-
-
-def remove_container(name: str) -> bool:
-    """Kill it and have it forgotten. Whether it was there."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["docker", "rm", "--force", name], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-        return done.returncode == 0 and "No such container" not in done.stderr
-    return False
 
 
 def why_not_here() -> str:
@@ -131,10 +127,9 @@ def explain(image: str, code: int, said: Sequence[str]) -> str:
 
 
 def _meaning(code: int, told: str) -> str:
-    if code == _NOT_STARTED:
-        return next((remedy for sign, remedy in _REMEDIES.items() if sign in told), "Docker could not run it:")
-    if code in _NO_PROGRAM:
-        return f"{_NO_ZFLOW} (exit code {{code}})"
+    if code == _NOT_STARTED or code in _NO_PROGRAM:
+        otherwise = "Docker could not run it:" if code == _NOT_STARTED else f"{_NO_ZFLOW} (exit code {{code}})"
+        return next((remedy for sign, remedy in _REMEDIES.items() if sign in told), otherwise)
     if "no such option: --attended" in told:
         return f"its zflow is older than this one ({__version__}): build it anew from an image of this version"
     return "it ended with exit code {code} before it reported; its last lines:"

@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zflow.config.log_config import LogConfig, Voice
 from zflow.config.plan import GatewayPlan, HeadPlan, NodePlan, WorkerPlan
 from zflow.drivers.assembly import external_addresses, gateway_role, head_peer_role, trust, worker_role
 from zflow.drivers.batch_code import local_end
 from zflow.drivers.directory import Directory
+from zflow.drivers.note import Note, note_at
 from zflow.drivers.notifying import Notifier
 from zflow.drivers.reactor import Reactor
 from zflow.drivers.resolver import Resolver
@@ -39,6 +43,7 @@ from zflow.processes.socket_directory import box_of, remove_box, remove_if_left
 from zflow.processes.sources import sources_of
 from zflow.processes.thread_limits import limit_loaded
 from zflow.response import error_of
+from zflow.roles.front_door import FrontDoor
 from zflow.tracebacks import of_the_user
 from zflow.wire.header import Message
 
@@ -84,7 +89,7 @@ def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> 
             return _attend(plan, words, channel, lifeline, log)
         if isinstance(plan, WorkerPlan) and words["may_join"] and has_preload(plan.description.find_class()):
             return _ask_to_come_again(lifeline, channel)
-        reactor = _make_peer(plan, words["bind"], directory, lifeline, log)
+        reactor = _make_peer(plan, words["bind"], directory, lifeline, log, words["note"])
     except BaseException as error:
         code = _tell_failure(error, lifeline, channel)
     else:
@@ -164,14 +169,17 @@ def _stop(notifier: Notifier, reactor: Reactor, grace: float) -> None:
 # -- a peer --------------------------------------------------------------------------------------------------------
 
 
-def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeline, log: Log) -> Reactor:
-    """The peer of `plan`, built and bound, ready to run."""
+def _make_peer(
+    plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeline, log: Log, note: str = ""
+) -> Reactor:
+    """The peer of `plan`, built and bound, ready to run. note: the path where a worker notes what it runs."""
     if isinstance(plan, WorkerPlan):
-        reactor = _make_worker(plan, bind, lifeline, log)
+        reactor = _make_worker(plan, bind, lifeline, log, note)
     elif isinstance(plan, HeadPlan):
         _find([plan.node], plan.identity, directory)
         head = head_peer_role(plan.node, name=plan.name, bind=bind, has_keys=bool(plan.keys))
         tell_of_strangers = partial(log.warning, "%s")
+        _let_tell(head.door, log)
         reactor = Reactor(head, bind=bind, directory=directory, keys=plan.keys, report=tell_of_strangers)
     else:
         _find(plan.nodes, plan.identity, directory)
@@ -184,6 +192,7 @@ def _make_peer(plan: PeerPlan, bind: str, directory: Directory, lifeline: Lifeli
             has_keys=bool(plan.keys),
             on_floating_failure=tell,
         )
+        _let_tell(role.door, log)
         reactor = Reactor(role, bind=bind, directory=directory, keys=plan.keys, report=partial(log.warning, "%s"))
     lifeline.serve(reactor.stop)
     return reactor
@@ -197,12 +206,14 @@ def _find(nodes: Sequence[NodePlan], identity: str, directory: Directory) -> Non
     Resolver(directory, nodes).start()
 
 
-def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> Reactor:
+def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note: str) -> Reactor:
     # First the Executor, then the sockets: what its __init__ forks must not inherit them.
     executor = plan.description.build(plan.runtime_args)
     lifeline.keep(executor.close)
-    user_code = local_end(executor, name=plan.name, report=log.failure, remark=partial(log.info, "%s"))
-    lifeline.keep(lambda: _close(user_code, executor))
+    noted = note_at(note)  # not before the Executor is made: one that cannot be must leave what the last one noted
+    tell = partial(log.info, "%s")
+    user_code = local_end(executor, name=plan.name, report=log.failure, remark=tell, noted=noted)
+    lifeline.keep(lambda: _close(user_code, executor, noted))
     role = worker_role(
         plan.name,
         executor,
@@ -210,15 +221,26 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log) -> R
         has_keys=bool(plan.keys),
         idempotent=plan.idempotent,
         max_concurrency=plan.max_concurrency,
+        deaths=noted.deaths if noted is not None else None,
     )
+    _let_tell(role.door, log, {"of": plan.name})
     return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
 
 
-def _close(user_code: UserCode, executor: Executor) -> None:
+def _let_tell(door: FrontDoor, log: Log, only: Mapping[str, Any] = {}) -> None:
+    """Have a peer tell the latest log lines of its family; a worker only its own."""
+    book = log.book
+    if book is not None:
+        door.tell_log = lambda asked: book.read({**asked, **only})
+
+
+def _close(user_code: UserCode, executor: Executor, noted: Note | None) -> None:
     """What methods left running ends first: it may still use what `close` takes apart."""
     try:
         user_code.close()
     finally:
+        if noted is not None:
+            noted.close()
         executor.close()
 
 
@@ -259,7 +281,9 @@ def become(words: Words, name: str) -> Log:
     sys.path[:] = words["sys_path"]
     sys.argv[:] = words["argv"]
     quiet, quiet_error, config = words["voice"]
-    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"])
+    log = logs.take_over(name, Voice(quiet, quiet_error, LogConfig(**config)), words["level"], words["log_folder"])
+    logging.captureWarnings(True)
+    threading.excepthook = partial(_tell_of_thread, log)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a print must be seen when it is made, into a pipe as well
     with contextlib.suppress(RuntimeError, ValueError):  # without a stderr
@@ -267,6 +291,12 @@ def become(words: Words, name: str) -> Log:
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15])
     return log
+
+
+def _tell_of_thread(log: Log, ended: threading.ExceptHookArgs) -> None:
+    """A thread that user code has started ended by an exception."""
+    if ended.exc_value is not None and ended.exc_type is not SystemExit:
+        log.failure(ended.exc_value)
 
 
 def _take_place(words: Words) -> Log:

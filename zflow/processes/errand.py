@@ -28,12 +28,14 @@ def run(
     patience: float,
     given: str = "",
     changes: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
     show: bool = False,
 ) -> Answer:
     """What the program ``words[0]`` says to the other words. No shell is between.
 
-    patience: in seconds. given: its input. changes: of the environment. show: what it prints goes to our stderr, for
-    people to see. Raises ConfigError for a program that is not there, DeadlineExceeded for one that takes too long.
+    patience: in seconds. given: its input. changes: of the environment. folder: where it starts. show: what it prints
+    goes to our stderr, for people to see. Raises ConfigError for a program that is not there, DeadlineExceeded for one
+    that takes too long.
     """
     program = shutil.which(words[0])
     if program is None:
@@ -43,6 +45,7 @@ def run(
         stdin=subprocess.PIPE,
         stdout=2 if show else subprocess.PIPE,
         stderr=None if show else subprocess.PIPE,
+        cwd=folder,
         env=environment.with_changes(changes or {}),
         start_new_session=True,  # a group of its own, which is ended as a whole
     )

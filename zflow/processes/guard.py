@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 
-from zflow.processes.engine import remove_container
 from zflow.processes.interpreter import command
 
+_PATIENCE = 20.0  # seconds for one order
 _TRIES = 2
 _PAUSE = 1.0  # seconds; the engine may just be making the container
 _ALL_IS_WELL = b"\0"
@@ -25,6 +24,8 @@ class Guard:
     """The attendant's end of it. name: of the container, which need not be there yet. Raises OSError."""
 
     def __init__(self, name: str) -> None:
+        import subprocess  # the guard itself seldom needs it, and is to be small
+
         theirs, self._ours = os.pipe()
         try:
             # A session of its own: what ends the attendant's group must not end this one.
@@ -69,3 +70,14 @@ def end_container(name: str) -> None:
             time.sleep(_PAUSE)
         if remove_container(name):
             return
+
+
+def remove_container(name: str) -> bool:
+    """Kill it and have it forgotten. Whether it was there."""
+    import subprocess  # as above
+
+    words = ["docker", "rm", "--force", name]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        return done.returncode == 0 and "No such container" not in done.stderr
+    return False

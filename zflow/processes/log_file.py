@@ -68,8 +68,11 @@ class LogFile(logging.Handler):
         try:
             return os.open(self._path, flags, 0o640)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            self._make_folder()
             return os.open(self._path, flags, 0o640)
+
+    def _make_folder(self) -> None:
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
 
     def _is_at_our_path(self, descriptor: int) -> bool:
         """Somebody may have put it aside while we waited for the lock."""

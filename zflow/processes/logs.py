@@ -17,6 +17,7 @@ from zflow.config.environment import log_level
 from zflow.config.log_config import LogConfig, Voice
 from zflow.drivers.running import requests_at_work
 from zflow.errors import description_of
+from zflow.processes.log_book import Book, FolderBook, MemoryBook, Page
 from zflow.processes.log_file import LogFile
 from zflow.terminal import Screen
 from zflow.tracebacks import of_the_user
@@ -90,7 +91,7 @@ class Log:
 
     name: what its lines begin with. quiet: it says nothing at all. quiet_error: exceptions without their details.
     level: DEBUG, INFO, WARNING, ERROR or CRITICAL; ZFLOW_LOG_LEVEL as it is now when None. config: in which form, and
-    where to; None for what is usual in this process.
+    where to; None for what is usual in this process. folder: where the latest lines are kept. book: who can tell them.
     """
 
     def __init__(
@@ -106,6 +107,8 @@ class Log:
         self.level = level or (config.level if config else "") or log_level()
         self.quiet = quiet
         self.quiet_error = quiet_error
+        self.folder = ""
+        self.book: Book | None = None
         self._config = config if config != LogConfig() else None
 
     @classmethod
@@ -128,6 +131,14 @@ class Log:
             stand_ready()
             made.parent = logging.getLogger(_ROOT)
         return made
+
+    def keep_in(self, folder: str) -> None:
+        """Keep the latest lines in the private directory `folder`, where the processes of a family keep theirs; where
+        it is empty, nowhere any more."""
+        self.folder = folder
+        self._logger.handlers = [handler for handler in self._logger.handlers if not isinstance(handler, Page)]
+        if folder:
+            self._logger.addHandler(_with_json(Page(folder, self.name)))
 
     def debug(self, text: str, *values: object) -> None:
         if self.level == "DEBUG":  # else there is still nothing to say, and no logger to be made
@@ -157,15 +168,23 @@ def handlers_of(config: LogConfig) -> list[logging.Handler]:
     return handlers
 
 
-def written_as(config: LogConfig) -> Callable[[str], None]:
-    """What writes lines that are made already, by another process, to where `config` says."""
+def written_as(config: LogConfig, name: str = "", folder: str = "") -> Callable[[str], None]:
+    """What writes lines that are made already, by another process, to where `config` says.
+
+    name: of that process, as which it keeps them in `folder`, if there is one.
+    """
     handlers = handlers_of(config)
+    page = Page(folder, name) if folder else None
+    if page is not None:
+        page.setFormatter(JsonFormatter())
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(message)s"))
 
     def write(line: str) -> None:
         for handler in handlers:
             handler.handle(logging.makeLogRecord({"msg": line}))
+        if page is not None:
+            page.keep(line, name)
 
     return write
 
@@ -182,16 +201,21 @@ def name_process(name: str) -> None:
     _process_name = name
 
 
-def take_over(name: str, voice: Voice, level: str = "") -> Log:
+def take_over(name: str, voice: Voice, level: str = "", folder: str = "") -> Log:
     """This process is one of ours: it is `name`, and all that is logged in it is told as `voice` says.
 
-    level: where the voice's own config names none. Returns the Log of the peer that it is. What user code adds to
-    loggers later stays; `logging.basicConfig` finds that there is somebody already.
+    level: where the voice's own config names none. folder: where its family keeps the latest lines; without one it
+    keeps its own. Returns the Log of the peer that it is. What user code adds to loggers later stays;
+    `logging.basicConfig` finds that there is somebody already.
     """
     name_process(name)
     config = voice.config
     level = config.level or level or log_level()
-    handlers = [logging.NullHandler()] if voice.quiet else handlers_of(config)
+    log = Log(name, quiet=voice.quiet, quiet_error=voice.quiet_error, level=level)
+    memory = MemoryBook()
+    log.book = FolderBook(folder) if folder else memory
+    kept = Page(folder, name) if folder else memory
+    handlers = [logging.NullHandler()] if voice.quiet else [*handlers_of(config), _with_json(kept)]
     ours = logging.getLogger(_ROOT)
     for logger in (ours, logging.getLogger()):
         logger.handlers[:] = [handler for handler in logger.handlers if not _is_our_own(handler)]
@@ -200,7 +224,7 @@ def take_over(name: str, voice: Voice, level: str = "") -> Log:
     ours.propagate = False
     for other, its_level in config.levels.items():
         logging.getLogger(None if other == "root" else other).setLevel(its_level)
-    return Log(name, quiet=voice.quiet, quiet_error=voice.quiet_error, level=level)
+    return log
 
 
 def stand_ready() -> None:
@@ -219,7 +243,12 @@ def name_of(record: logging.LogRecord) -> str:
 
 
 def _is_our_own(handler: logging.Handler) -> bool:
-    return isinstance(handler, (Stderr, LogFile, logging.NullHandler))
+    return isinstance(handler, (Stderr, LogFile, MemoryBook, logging.NullHandler))
+
+
+def _with_json(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(JsonFormatter())
+    return handler
 
 
 def _letter(record: logging.LogRecord) -> str:

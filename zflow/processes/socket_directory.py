@@ -20,7 +20,9 @@ from zflow.errors import ConfigError
 
 _PREFIX = "zflow-"
 _CONTROL = "control-"
-_SOCKET, _BOX = ".sock", ".box"
+_SOCKET, _BOX, _NOTE = ".sock", ".box", ".note"
+_LINES = ".lines"  # of what processes have logged, see log_book.py
+_OURS = (_SOCKET, _NOTE, _LINES, f"{_LINES}.1")
 _PATH_LIMIT = 107  # bytes of sun_path without its final NUL, unix(7)
 _NAME_LIMIT = 32
 _STALE_AFTER = 60.0  # seconds: younger ones may just be about to be locked
@@ -45,6 +47,10 @@ class SocketDirectory:
             if address.startswith(f"ipc://{self.path}/"):
                 remove_box(box_of(address))
                 os.unlink(address.removeprefix("ipc://"))
+
+    def note_path(self, link: str) -> str:
+        """Where the processes of `link`, one after another, note what they run; a link is never another one's."""
+        return f"{self.path}/{link.replace('/', '-')}{_NOTE}"
 
     def control_path(self, address: str) -> str:
         """The socket for orders to the Flow whose gateway is bound to `address`; `control_paths` finds it."""
@@ -77,7 +83,7 @@ def remove(path: str) -> None:
         for entry in os.scandir(path):
             if entry.name.endswith(_BOX) and entry.is_dir(follow_symlinks=False):
                 remove_box(entry.path)
-            if entry.name.endswith(_SOCKET) and not entry.is_dir(follow_symlinks=False):
+            if entry.name.endswith(_OURS) and not entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
     with contextlib.suppress(OSError):
@@ -85,9 +91,11 @@ def remove(path: str) -> None:
 
 
 def remove_if_left(path: str) -> None:
-    """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's."""
+    """Remove a directory whose owner is dead, unless somebody still serves in it. What took orders was the owner's, and
+    nobody reads the lines of the dead."""
     with contextlib.suppress(OSError):
-        if all(name.startswith(_CONTROL) for name in os.listdir(path)):
+        left = [name for name in os.listdir(path) if not name.endswith((_NOTE, _LINES, f"{_LINES}.1"))]
+        if all(name.startswith(_CONTROL) for name in left):
             remove(path)
 
 

@@ -31,7 +31,7 @@ from zflow.processes.socket_directory import SocketDirectory, remove_stale
 from zflow.processes.staff import MARGIN, Staff
 from zflow.processes.switchboard import Switchboard
 from zflow.processes.turnover import Turnover
-from zflow.processes.watch import PULSE, Progress, Watch
+from zflow.processes.watch import PULSE, Acting, Progress, Watch
 
 _AFTER_FAILURE = 2.0  # seconds for the others to end when one could not start
 _LAST_WAVE = 1.0  # seconds that workers have at least, however long the gateway took
@@ -85,7 +85,7 @@ class Supervisor:
         self._failure: Exception | None = None
         self._asking = threading.Lock()
         self._owner = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="zflow-supervisor", daemon=True)
+        self._thread = Acting(self._run, "zflow-supervisor")
         self._switchboard: Switchboard
         self._sockets: SocketDirectory
         self._births: Births

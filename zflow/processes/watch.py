@@ -10,6 +10,31 @@ PULSE = 1.0  # seconds after which those who want it are told again, though noth
 Progress = Callable[[Sequence[str], Sequence[str]], None]
 
 
+class Acting(threading.Thread):
+    """A thread that can be waited for again after Ctrl-C has interrupted the wait.
+
+    `Thread.join` of CPython 3.11 and others, when it is interrupted, releases the lock that the running thread holds
+    and takes it for ended (`_wait_for_tstate_lock`, bpo-45274): the next join returns at once, and then a process that
+    was told to end by a second Ctrl-C left its children behind.
+    """
+
+    def __init__(self, act: Callable[[], None], name: str) -> None:
+        super().__init__(target=act, name=name, daemon=True)
+        self._is_over = threading.Event()
+
+    def run(self) -> None:
+        """Act, and let those who wait know that it is over."""
+        try:
+            super().run()
+        finally:
+            self._is_over.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it is over. Raises KeyboardInterrupt, as often as there is one."""
+        if self.ident is not None:
+            self._is_over.wait(timeout)
+
+
 class Watch:
     """`notify` is called by the thread that acts, after everything that it does."""
 

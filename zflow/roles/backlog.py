@@ -1,17 +1,20 @@
-"""What waits in a head for a replica, oldest first: bounded in requests, and in the bytes that they hold.
+"""What a head holds: what waits for a replica, oldest first, and how many bytes the replicas have of it.
 
-Only what has to wait is counted. The bytes are counted once, from the lengths that the parts tell of themselves, and
-the heads of one process share a `Room`, since it is its memory that must stay flat. What was settled meanwhile holds
-nothing any more and is not counted; its place in the row goes when it is reached, or when such places are the most.
+Both are bounded in bytes, what waits also in requests. The bytes are those that the parts tell of themselves, and the
+heads of one process share a `Room`, since it is its memory that must stay flat: a request is kept until its outcome,
+because it may have to be sent again. What does not fit among what was sent has to wait, what may not wait is refused;
+but a replica that has nothing is always given one, or large requests would never be served.
+
+What was settled meanwhile holds nothing any more and is not counted; its place in the row goes when it is reached, or
+when such places are the most.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from zflow.roles.call import Call
-from zflow.wire.frames import Part
+from zflow.roles.liveness import Neighbour
 
 QUEUE_LIMIT = 10_000
 QUEUE_BYTES = 1 << 30
@@ -20,13 +23,14 @@ _SWEEP = 16
 
 
 class Room:
-    """How many bytes may wait, and how many do."""
+    """How many bytes may wait, and how many do; as many may have been sent besides, and so many have."""
 
-    __slots__ = ("size", "taken")
+    __slots__ = ("size", "taken", "sent")
 
     def __init__(self, size: int = QUEUE_BYTES) -> None:
         self.size = size
         self.taken = 0
+        self.sent = 0
 
 
 class Backlog(deque[Call]):
@@ -53,8 +57,8 @@ class Backlog(deque[Call]):
             self.popleft()  # it was settled meanwhile
         return self[0] if self else None
 
-    def refusal(self, parts: Sequence[Part]) -> str:
-        """Why a request of `parts` may not wait too, for people; empty where it may.
+    def refusal(self, size: int) -> str:
+        """Why a request of `size` bytes may not wait too, for people; empty where it may.
 
         One alone always may: no limit here must keep out what a payload may be.
         """
@@ -62,18 +66,22 @@ class Backlog(deque[Call]):
         if len(self._sizes) >= limit:
             return f"{limit} requests wait already"
         room = self.room
-        if room.taken and room.taken + size_of(parts) > room.size:
+        if room.taken and room.taken + size > room.size:
             return f"requests of {room.taken} bytes wait in this process already; at most {room.size} may"
         return ""
 
+    def may_leave(self, size: int, neighbour: Neighbour) -> bool:
+        """Whether a request of `size` bytes may be sent to `neighbour`, which has room for it."""
+        room = self.room
+        return not neighbour.calls or room.sent + size <= room.size
+
     def add(self, call: Call, *, first: bool = False) -> None:
-        """`call` waits behind the others, or before them."""
+        """`call`, which no replica has, waits behind the others, or before them."""
         if len(self) > 2 * len(self._sizes) + _SWEEP:
             self._sweep()
-        size = size_of(call.request.parts) if call.request is not None else 0
         self.release(call)
-        self._sizes[call.call_id] = size
-        self.room.taken += size
+        self._sizes[call.call_id] = call.size
+        self.room.taken += call.size
         self.appendleft(call) if first else self.append(call)
 
     def take(self) -> Call:
@@ -83,15 +91,13 @@ class Backlog(deque[Call]):
         return call
 
     def release(self, call: Call) -> None:
-        """`call` holds nothing here any more, if it did."""
-        self.room.taken -= self._sizes.pop(call.call_id, 0)
+        """`call` holds nothing here any more, if it did: it does not wait, and no replica has its payload from here."""
+        if call.neighbour is None:
+            self.room.taken -= self._sizes.pop(call.call_id, 0)
+        else:
+            self.room.sent -= call.size
 
     def _sweep(self) -> None:
         kept = [call for call in self if call.request is not None]
         self.clear()
         self.extend(kept)
-
-
-def size_of(parts: Sequence[Part]) -> int:
-    """The bytes of a payload."""
-    return sum([sum(item.sizes) for item in parts])

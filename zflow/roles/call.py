@@ -14,7 +14,8 @@ _RETRYABLE = (Unavailable.code, ResourceExhausted.code)  # no set: a foreign cod
 class Call:
     """A request on its way.
 
-    origin: who waits for its outcome; None when nobody does any more, though a replica may still work on it.
+    size: bytes of its payload, as long as that is kept. origin: who waits for its outcome; None when nobody does any
+    more, though a replica may still work on it.
     request: None once an outcome was told: neither a far deadline nor a busy replica must keep its payload.
     sent: how often it was sent to a replica. may_have_run: whether one of those is not known to have left it alone.
     given_up: whether it must not be sent again, because its caller has cancelled it or has got a part of the answer.
@@ -23,14 +24,15 @@ class Call:
     """
 
     __slots__ = (
-        *("origin", "call_id", "request", "deadline", "sent"),
+        *("origin", "call_id", "request", "size", "deadline", "sent"),
         *("may_have_run", "given_up", "avoid", "neighbour", "waiting_since", "losses"),
     )
 
-    def __init__(self, origin: Link, request: Message, deadline: float | None, now: float) -> None:
+    def __init__(self, origin: Link, request: Message, deadline: float | None, now: float, size: int = 0) -> None:
         self.origin: Link | None = origin
         self.call_id = request.call_id
         self.request: Message | None = request
+        self.size = size
         self.deadline = deadline
         self.sent = 0
         self.may_have_run = False

@@ -29,7 +29,9 @@ class FrontDoor:
 
     name, role: who we are. boot: 16 bytes, of this incarnation. credit: what one connection may have outstanding.
     new_nonce: makes nonces where the port demands them, else None. idempotent: the endpoints that may run more than
-    once for one call, ``*`` for all. describe, status: what to tell.
+    once for one call, ``*`` for all. deaths: the calls that the incarnation before died with; None where nobody knows.
+    describe, status: what to tell. tell_log: the latest log lines, by the extra of the PING that asks for them;
+    whoever has some puts it here.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FrontDoor:
         credit: int,
         new_nonce: Callable[[], bytes] | None = None,
         idempotent: Sequence[str] = (),
+        deaths: Sequence[bytes] | None = None,
         describe: Callable[[], Mapping[str, Any]],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
@@ -52,11 +55,14 @@ class FrontDoor:
         self.probes_at: float | None = None
         self.dropped = 0
         self._ready: dict[str, Any] = {"boot": boot, "name": name, "role": role, "software": SOFTWARE}
+        if deaths is not None:
+            self._ready["deaths"] = list(deaths)
         self.announce(credit, idempotent)
         self._new_nonce = new_nonce
         self._challenged: dict[Route, bytes] = {}
         self._describe = describe
         self._status = status
+        self.tell_log: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
     def announce(self, credit: int, idempotent: Sequence[str]) -> None:
         """What is granted to those who greet from now on."""
@@ -170,7 +176,8 @@ class FrontDoor:
 
     def _ping(self, link: Route, message: Message, now: float) -> Steps:
         told = {"name": self.name, "role": self.role, "state": "draining" if self.draining else "serving"}
-        return [(link, self._details(Kind.STATUS, message, {**told, "software": SOFTWARE, **self._status()}))]
+        log = self.tell_log(message.extra) if self.tell_log is not None and "logs" in message.extra else {}
+        return [(link, self._details(Kind.STATUS, message, {**told, "software": SOFTWARE, **self._status(), **log}))]
 
     def _description(self, link: Route, message: Message, now: float) -> Steps:
         told = {"name": self.name, "role": self.role, "software": SOFTWARE, **self._describe()}

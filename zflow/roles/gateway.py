@@ -343,7 +343,7 @@ class Gateway:
             walk.request.call_id,
             flags=flags,
             parts=outcome.parts,
-            extra={"code": outcome.extra.get("code", 0), "final": True},
+            extra={"code": outcome.extra.get("code", 0), "final": True, "path": outcome.extra.get("path", [])},
         )
         return [*self._stop(walk, now), (walk.origin, told)]
 

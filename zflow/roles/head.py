@@ -20,14 +20,15 @@ from zflow.errors import AuthError, Cancelled, PoisonRequest, ProtocolError, Rem
 from zflow.roles.backlog import Backlog, Room
 from zflow.roles.balancing import least_outstanding
 from zflow.roles.call import RETRIES, Call, deadline_of
-from zflow.roles.contract import GivenUp, Lasting, Link, Refusal, Step, Steps, failure, group_of
+from zflow.roles.contract import GivenUp, Lasting, Link, Refusal, Step, Steps, failure
 from zflow.roles.ejection import Ejection
 from zflow.roles.isolation import MOST_SUSPECTS, TOGETHER, Isolation, is_poison, why_poison
 from zflow.roles.liveness import LOST, READY, Neighbour, causes_of
-from zflow.roles.misfortunes import full, late, lost, too_large
+from zflow.roles.misfortunes import ended, full, late, located, lost, too_large
+from zflow.roles.pool import Pool
 from zflow.roles.retry_budget import RetryBudget
 from zflow.roles.timers import Timers
-from zflow.wire.frames import excess
+from zflow.wire.frames import weigh
 from zflow.wire.header import IDEMPOTENT, MAYBE_EXECUTED, NOT_STARTED, Kind, Message
 from zflow.wire.pieces import as_taken
 
@@ -63,10 +64,7 @@ class Head:
         self.name = name or node
         self.is_idempotent = idempotent
         self.dropped = 0
-        self._neighbours = {link: Neighbour(link, new_id, nodes) for link in links}
-        self._groups = {self.name, *map(group_of, links)}
-        self._new_id = new_id
-        self._nodes = nodes
+        self._neighbours = Pool(self.name, links, new_id, nodes)
         self._retries = RETRIES if retries is None else retries
         self._timeout = timeout
         self._chance = chance
@@ -78,7 +76,6 @@ class Head:
         self._is_in_vain = False  # every replica has been given up
         self._deadlines: Timers[Call] = Timers()
         self._delayed: Timers[Call] = Timers()
-        self._none_ready_since = 0.0
 
     @property
     def neighbours(self) -> Collection[Neighbour]:
@@ -93,7 +90,7 @@ class Head:
     # -- the contract ------------------------------------------------------------------------------------------------
 
     def ways_out(self) -> Sequence[str]:
-        return [neighbour.link for neighbour in self._neighbours.values() if not neighbour.is_done_with]
+        return self._neighbours.ways_out()
 
     def receive(self, link: Link, message: Message, now: float) -> Steps:
         neighbour = self._neighbours.get(link) if isinstance(link, str) else None
@@ -111,7 +108,7 @@ class Head:
             proof = neighbour.prove(message)
             return [(neighbour.link, proof)] if proof is not None else []
         if kind is Kind.DRAIN:
-            was_served = self._is_served()
+            was_served = self._neighbours.is_served
             neighbour.retire()
             self._note_readiness(was_served, now)
             return [(neighbour.link, Message(Kind.DRAINED))]
@@ -127,7 +124,7 @@ class Head:
         if neighbour is None:
             return self._caller_lost(link)
         steps: Steps = []
-        was_served = self._is_served()
+        was_served = self._neighbours.is_served
         was_ready = neighbour.state == READY
         calls = neighbour.lose(reason)
         is_paid = self._budget.covers(calls, neighbour, self.neighbours)
@@ -161,8 +158,8 @@ class Head:
             if when is not None and (due is None or when < due):
                 due = when
         waiting = self._longest_waiting() if self._queue or self._isolation.is_active else None
-        if waiting is not None and not self._is_served():
-            impatient = max(waiting.waiting_since, self._none_ready_since) + PATIENCE
+        if waiting is not None and not self._neighbours.is_served:
+            impatient = max(waiting.waiting_since, self._neighbours.none_ready_since) + PATIENCE
             due = impatient if due is None else min(due, impatient)
         return due
 
@@ -178,21 +175,11 @@ class Head:
         return [(peer, Message(Kind.CANCEL, error.call_id)), *steps]  # it may have been a piece, with more to come
 
     def replicas(self, group: str, links: Sequence[str], now: float) -> Steps:
-        if group not in self._groups:
-            return []
-        was_served = self._is_served()
-        self._is_in_vain = False
-        for link, neighbour in list(self._neighbours.items()):
-            if link in links or group_of(link) != group:
-                continue
-            if neighbour.state == LOST:  # there is no connection whose end would be told
-                del self._neighbours[link]
-            else:
-                neighbour.leave()
-        for link in links:
-            if link not in self._neighbours:
-                self._neighbours[link] = Neighbour(link, self._new_id, self._nodes)
-        self._note_readiness(was_served, now)
+        if self._neighbours.has(group):
+            was_served = self._neighbours.is_served
+            self._is_in_vain = False
+            self._neighbours.follow(group, links)
+            self._note_readiness(was_served, now)
         return []
 
     def drain(self, now: float) -> Steps:
@@ -216,17 +203,20 @@ class Head:
         if message.kind is not Kind.REQUEST or message.call_id in self._calls:
             self.dropped += 1
             return []
-        if too_much := excess(message.parts):
+        size, too_much = weigh(message.parts)
+        if too_much:
             refused = too_large(self.name, self.node, too_much)
             return [(origin, failure(message.call_id, refused, not_started=True))]
         neighbour = None if self._queue else least_outstanding(self._neighbours.values())
+        if neighbour is not None and not self._queue.may_leave(size, neighbour):
+            neighbour = None
         steps: Steps = []
-        if neighbour is None and self._queue.refusal(message.parts):
+        if neighbour is None and self._queue.refusal(size):
             steps = self.expire(now)  # what is late makes room first
-            if why := self._queue.refusal(message.parts):
+            if why := self._queue.refusal(size):
                 return [*steps, (origin, failure(message.call_id, full(self.name, self.node, why), not_started=True))]
         deadline = deadline_of(message, self._timeout, now)
-        call = Call(origin, message, deadline, now)
+        call = Call(origin, message, deadline, now, size)
         if self.is_idempotent:
             message.flags |= IDEMPOTENT
         self._calls[call.call_id] = call
@@ -248,6 +238,7 @@ class Head:
         if call.neighbour is not None:  # its outcome, whatever it is, will be told as it comes
             call.given_up = True
             if call.request is not None:
+                self._drop_payload(call)
                 call.request.parts = ()
                 call.request.extra.pop("partial", None)  # nor is any further piece of the answer
             return [(call.neighbour.link, Message(Kind.CANCEL, call_id))]
@@ -281,7 +272,7 @@ class Head:
                 queue.popleft()
                 continue
             neighbour = least_outstanding(self._neighbours.values(), call.avoid)
-            if neighbour is None:
+            if neighbour is None or not queue.may_leave(call.size, neighbour):
                 break
             queue.take()
             steps.append(self._send(call, call.request, neighbour, now))
@@ -290,6 +281,7 @@ class Head:
     def _send(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> Step:
         call.sent += 1
         call.neighbour = neighbour
+        self._queue.room.sent += call.size
         neighbour.calls[call.call_id] = call
         if neighbour.idempotent and neighbour.may_repeat(request.endpoint):
             request.flags |= IDEMPOTENT
@@ -315,7 +307,7 @@ class Head:
                 neighbour.prove_well()
             if call.may_have_run and message.flags & NOT_STARTED:  # not this time, but an earlier one
                 message.flags = message.flags & ~NOT_STARTED | MAYBE_EXECUTED
-            steps.append((call.origin, message))
+            steps.append((call.origin, located(message, call, self.name)))
             self._forget(call)
         return steps + self._assign(now) if self._queue or self._isolation.is_active else steps
 
@@ -361,16 +353,18 @@ class Head:
         if may_repeat and is_paid:
             if is_suspect:
                 call.losses += ((neighbour, neighbour.boot),)
+                self._queue.release(call)
                 call.release(neighbour, now)
                 self._delayed.add(now + TOGETHER, call)
             else:
                 self._wait(call, request, neighbour, now)
             return []
         self._forget(call)
-        return [(origin, failure(call.call_id, lost(neighbour, self.node, is_unpaid=may_repeat)))]
+        return [(origin, ended(call, self.name, lost(neighbour, self.node, is_unpaid=may_repeat)))]
 
     def _wait(self, call: Call, request: Message, neighbour: Neighbour, now: float) -> None:
         """Back into the queue: at once if another replica may take it, else after a while that grows."""
+        self._queue.release(call)
         call.release(neighbour, now)
         if call.losses:
             self._isolation.add(call)
@@ -385,8 +379,8 @@ class Head:
         origin, neighbour = call.origin, call.neighbour
         steps: Steps = []
         if origin is not None:
-            error = late(self.name, self.node, call, () if self._is_served() else self.neighbours)
-            steps.append((origin, failure(call.call_id, error, not_started=not error.maybe_executed)))
+            error = late(self.name, self.node, call, () if self._neighbours.is_served else self.neighbours)
+            steps.append((origin, ended(call, self.name, error)))
         if neighbour is None:
             self._forget(call)
         else:
@@ -397,8 +391,8 @@ class Head:
     def _lose_patience(self, now: float) -> Steps:
         """Tell those who have waited long enough for a replica to become ready."""
         steps: Steps = []
-        while not self._is_served() and (call := self._longest_waiting()) is not None:
-            if max(call.waiting_since, self._none_ready_since) + PATIENCE > now:
+        while not self._neighbours.is_served and (call := self._longest_waiting()) is not None:
+            if max(call.waiting_since, self._neighbours.none_ready_since) + PATIENCE > now:
                 break
             waited = f"{self.name} cannot be reached ({causes_of(self.neighbours)}); waited {PATIENCE:g} s"
             steps += self._end(call, Unavailable(waited, node=self.node))
@@ -410,8 +404,8 @@ class Head:
 
     def _end_in_vain(self) -> Steps:
         """A replica will not be there soon: if none will, who waits hears it now."""
-        causes = [item.cause for item in self._neighbours.values() if item.state != READY]
-        if len(causes) < len(self._neighbours) or not all(isinstance(cause, Lasting) for cause in causes):
+        causes = self._neighbours.lasting_causes()
+        if not causes and self._neighbours:
             return []
         self._is_in_vain = all(isinstance(cause, GivenUp) for cause in causes)
         kind = AuthError if any(isinstance(cause, Refusal) for cause in causes) else Unavailable
@@ -420,20 +414,23 @@ class Head:
             steps += self._end(call, kind(f"{self.name}: {'; '.join(causes)}", node=self.node))
         return steps
 
-    def _is_served(self) -> bool:
-        return any(neighbour.state == READY for neighbour in self._neighbours.values())
-
     def _note_readiness(self, was_served: bool, now: float) -> None:
         """The wait for a replica begins when the last ready one is gone; each failure to connect is no new wait."""
         if self._ejection.is_active:
             self._ejection.readmit(self.neighbours, now)
-        if was_served and not self._is_served():
-            self._none_ready_since = now
+        if was_served and not self._neighbours.is_served:
+            self._neighbours.none_ready_since = now
 
     def _abandon(self, call: Call, neighbour: Neighbour) -> Step:
         """Nobody waits for `call` any more; its place at the replica stays taken until the replica lets go of it."""
+        self._drop_payload(call)
         call.origin = call.request = None
         return neighbour.link, Message(Kind.CANCEL, call.call_id)
+
+    def _drop_payload(self, call: Call) -> None:
+        """A replica has `call`, and it will not be sent again."""
+        self._queue.release(call)
+        call.size = 0
 
     def _end(self, call: Call, error: RemoteError) -> Steps:
         """No replica has `call`, and none will get it any more."""
@@ -441,10 +438,9 @@ class Head:
         if call.origin is None:
             return []
         error.maybe_executed = call.may_have_run
-        return [(call.origin, failure(call.call_id, error, not_started=not call.may_have_run))]
+        return [(call.origin, ended(call, self.name, error))]
 
     def _forget(self, call: Call) -> None:
-        if call.neighbour is None:
-            self._queue.release(call)
+        self._queue.release(call)
         call.request = None
         del self._calls[call.call_id]

@@ -5,7 +5,8 @@ Four rules:
 1. Where a replica is lost with few requests, each of them is a suspect. Suspects run one after another, each on a
    replica that has nothing else; one replica is kept free for them until all are done.
 2. A suspect whose replica is lost again is poison if both replicas have died. Whether they have is known when they come
-   back, by their incarnation; a connection that broke is nobody's fault.
+   back, by their incarnation; a connection that broke is nobody's fault. Who comes back may tell which calls it ran
+   when it died: no other is blamed then, for what killed it may have come from another head.
 3. Nothing is sent anew before it is known who else was lost in that moment: of what kills all replicas at once no
    request is guilty.
 4. Where many were lost at once (a gateway, calls that wait for others) nobody is kept waiting: they are sent again
@@ -68,8 +69,8 @@ class Isolation:
 
 
 def is_poison(call: Call) -> bool | None:
-    """Whether each replica that was lost with `call` has died; None while that is not known of all."""
-    verdicts = [neighbour.has_died_since(boot) for neighbour, boot in call.losses]
+    """Whether each replica that was lost with `call` has died, and may have of it; None while not all can tell."""
+    verdicts = [neighbour.has_died_with(call.call_id, boot) for neighbour, boot in call.losses]
     if False in verdicts:
         return False
     return None if None in verdicts else True

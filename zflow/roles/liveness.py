@@ -32,7 +32,7 @@ class Neighbour:
 
     __slots__ = (
         *("link", "state", "credit", "boot", "peer", "idempotent", "calls", "cause"),
-        *("done", "took", "failures", "ejections", "_granted", "_most", "_why_ejected"),
+        *("done", "took", "failures", "ejections", "_granted", "_most", "_why_ejected", "_deaths"),
         *("_is_lent", "_greeting", "_new_id"),
     )
 
@@ -52,6 +52,7 @@ class Neighbour:
         self._granted = 0
         self._most: int | None = None  # more than this it gets in no case: 0 while it is ejected, 1 on probation
         self._why_ejected = ""
+        self._deaths: frozenset[bytes] | None = None  # the calls that the incarnation before died with, if it tells
         self._is_lent = False
         self._greeting: dict[str, Any] = {"nodes": list(nodes)} if nodes else {}
         self._new_id = new_id
@@ -82,6 +83,8 @@ class Neighbour:
         self._limit_credit()
         self.boot = boot
         self.peer = str(ready.extra.get("name", ""))
+        deaths = ready.extra.get("deaths")
+        self._deaths = None if deaths is None else frozenset(item for item in deaths if isinstance(item, bytes))
         self.idempotent = frozenset(name for name in ready.extra.get("idempotent", ()) if isinstance(name, str))
         self.cause = self._why_ejected if self.is_ejected else ""
         return True
@@ -130,10 +133,12 @@ class Neighbour:
         else:
             self.credit = self._granted if self._most is None else min(self._granted, self._most)
 
-    def has_died_since(self, boot: bytes) -> bool | None:
-        """Whether the incarnation `boot` of the peer is gone; None while that is not known."""
+    def has_died_with(self, call_id: bytes, boot: bytes) -> bool | None:
+        """Whether the incarnation `boot` of the peer, which had a call, has died, and maybe of it; None while that is
+        not known. One that comes back may tell what it ran: it did not die of what was waiting, nor of another's.
+        """
         if self.state == READY:
-            return self.boot != boot
+            return self.boot != boot and (self._deaths is None or call_id in self._deaths)
         return True if self.state == LEFT else None
 
     def retire(self) -> None:

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zflow.errors import DeadlineExceeded, InvalidRequest, ResourceExhausted, Unavailable
+from zflow.errors import DeadlineExceeded, InvalidRequest, RemoteError, ResourceExhausted, Unavailable
 from zflow.roles.backlog import RETRY_AFTER
 from zflow.roles.call import Call
+from zflow.roles.contract import failure
 from zflow.roles.liveness import Neighbour, causes_of
+from zflow.wire.header import Kind, Message
+
+MAX_PATH = 16  # heads that a FAILURE tells to have come by
+
+
+def ended(call: Call, name: str, error: RemoteError) -> Message:
+    """The FAILURE by which the head `name` ends `call`."""
+    return located(failure(call.call_id, error, not_started=not error.maybe_executed), call, name)
+
+
+def located(outcome: Message, call: Call, name: str) -> Message:
+    """`outcome` of `call`: a FAILURE with where it came to be, and at which attempt, before what is told from further
+    in. name: of the head, for a call that no replica has."""
+    if outcome.kind is Kind.FAILURE:
+        where = call.neighbour.link if call.neighbour is not None else name
+        outcome.extra["path"] = [[where, call.sent], *outcome.extra.get("path", ())][:MAX_PATH]
+    return outcome
 
 
 def too_large(name: str, node: str, too_much: str) -> InvalidRequest:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from zflow.errors import AuthError, RemoteError
 from zflow.roles.contract import APPLICATION, Link, Refusal, Steps, failure
@@ -12,14 +13,16 @@ from zflow.wire.header import Kind, Message
 
 class Prober:
     """The prober role. kind: PING or DESCRIBE; the STATUS or DESCRIPTION goes to the link "application", or the
-    FAILURE that says why there is none.
+    FAILURE that says why there is none. extra: of the question.
 
     cause: why there is no answer yet, for people.
     """
 
-    def __init__(self, link: str, kind: Kind, *, new_id: Callable[[], bytes]) -> None:
+    def __init__(
+        self, link: str, kind: Kind, *, new_id: Callable[[], bytes], extra: Mapping[str, Any] | None = None
+    ) -> None:
         self._neighbour = Neighbour(link, new_id)
-        self._question = Message(kind, new_id())
+        self._question = Message(kind, new_id(), extra=dict(extra or {}))
 
     @property
     def cause(self) -> str:

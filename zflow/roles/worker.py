@@ -58,7 +58,8 @@ class Worker:
     """The worker role. name: as in ``executor0/rep-0``; describe: endpoints and versions, for DESCRIBE.
 
     is_concurrent: whether calls of an endpoint may run beside others; None where those of no endpoint may. batching:
-    where requests wait for company, if some do.
+    where requests wait for company, if some do. deaths: the calls that the incarnation before died with, where that is
+    known.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Worker:
         is_concurrent: Callable[[str], bool] | None = None,
         concurrency: int = 1,
         batching: Batching[_Call] | None = None,
+        deaths: Sequence[bytes] | None = None,
         describe: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.name = name
@@ -82,6 +84,7 @@ class Worker:
             credit=credit,
             new_nonce=new_nonce,
             idempotent=idempotent,
+            deaths=deaths,
             describe=describe,
             status=self._status,
         )

@@ -97,6 +97,11 @@ def excess(parts: Sequence[Part]) -> str:
 
     A peer drops the connection of who sends too much, and other requests with it: the sender has to look first.
     """
+    return weigh(parts)[1]
+
+
+def weigh(parts: Sequence[Part]) -> tuple[int, str]:
+    """The bytes of `parts`, and their excess."""
     total = frames = 0
     for item in parts:
         sizes = item.sizes
@@ -104,10 +109,10 @@ def excess(parts: Sequence[Part]) -> str:
         frames += len(sizes)
     frames += total // MAX_FRAME  # what cutting adds at the most
     if total > MAX_REQUEST:
-        return f"{total} bytes in one request; at most {MAX_REQUEST} are allowed"
+        return total, f"{total} bytes in one request; at most {MAX_REQUEST} are allowed"
     if frames >= MAX_FRAMES or len(parts) > MAX_PARTS:
-        return f"{frames} frames in {len(parts)} parts of one request; at most {MAX_FRAMES - 1} in {MAX_PARTS}"
-    return ""
+        return total, f"{frames} frames in {len(parts)} parts of one request; at most {MAX_FRAMES - 1} in {MAX_PARTS}"
+    return total, ""
 
 
 def _join(size: int, frames: Any) -> Buffer:

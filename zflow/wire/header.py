@@ -66,9 +66,9 @@ CALL_ID = 16
 _UNDERSTOOD = frozenset({"target", "when"})  # must-understand keys ("!key") that this version understands
 _EXTRA_TYPES: dict[str, type] = {  # of the keys that this version reads; bytes are ids
     **dict.fromkeys(("conn", "boot", "nonce", "request"), bytes),
-    **dict.fromkeys(("name", "role", "software", "node"), str),
-    **dict.fromkeys(("credit", "code", "sent", "items"), int),
-    **dict.fromkeys(("nodes", "idempotent", "pieces"), list),
+    **dict.fromkeys(("name", "role", "software", "node", "of", "after"), str),
+    **dict.fromkeys(("credit", "code", "sent", "items", "logs"), int),
+    **dict.fromkeys(("nodes", "idempotent", "pieces", "deaths", "path"), list),
     "missing": dict,
     **dict.fromkeys(("partial", "gathered", "final", "filtered"), bool),
 }

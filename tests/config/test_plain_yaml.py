@@ -211,6 +211,14 @@ def test_the_deepest_and_the_longest_that_is_allowed_comes_back() -> None:
     assert parse(dump([0] * (MAX_NODES - 1))).value == [0] * (MAX_NODES - 1)
 
 
+def test_a_file_that_is_not_there_is_perhaps_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "flow.yml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=r"flow\.yaml does not exist: did you mean 'flow\.yml'\?"):
+        parse(tmp_path / "flow.yaml")
+    with pytest.raises(ConfigError, match=r"other\.yml does not exist$"):
+        parse(tmp_path / "other.yml")
+
+
 def test_what_variables_have_made_is_written_as_it_is_or_as_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHO", "me: # you")
     monkeypatch.setenv("MANY", "3")
@@ -222,11 +230,3 @@ def test_what_variables_have_made_is_written_as_it_is_or_as_it_was_read(monkeypa
     assert parse(written).value["a"] == "somebody else"
     with pytest.raises(ConfigError, match="would be replaced when it is loaded"):
         dump({"x": "${{ ENV.WHO }}"}, templates=True)
-
-
-def test_a_file_that_is_not_there_is_perhaps_one_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "flow.yml").write_text("a: 1")
-    with pytest.raises(ConfigError, match=r"flow\.yaml does not exist: did you mean 'flow\.yml'\?"):
-        parse(tmp_path / "flow.yaml")
-    with pytest.raises(ConfigError, match=r"other\.yml does not exist$"):
-        parse(tmp_path / "other.yml")

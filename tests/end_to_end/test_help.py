@@ -30,7 +30,8 @@ from zflow.probing import ping
 ROOT = Path(__file__).parents[2]
 PORT = "12345"
 SERVING = {"executor", "deployment", "flow", "gateway", "head"}  # until a signal comes
-UNTIL_CTRL_C = {"top"}
+UNTIL_CTRL_C = {"top", "logs"}
+FREE_PORT = {"doctor"}  # the port of its example shall be nobody's
 FETCHING = {"bundle"}  # packages, from wherever pip has them
 REGISTRY = "localhost:5000"
 _PUSHED = "zflow hub new Shout && zflow hub push Shout hub://localhost:5000/me/shout:1.0"
@@ -89,6 +90,7 @@ class Encoder(Executor):
 
     def __init__(self, model: str = "large-1", **kwargs):
         super().__init__(**kwargs)
+        self.logger.info("made with %s", model)
 
     @requests
     def anything(self, **kwargs):
@@ -101,7 +103,7 @@ class Encoder(Executor):
 
 @pytest.fixture(scope="module")
 def flow() -> Iterator[Flow]:
-    with Flow(quiet=True).add(uses=Encoder, name="encoder") as served:
+    with Flow().add(uses=Encoder, name="encoder") as served:
         yield served
 
 
@@ -157,9 +159,9 @@ WITH_REGISTRY = [path for path in ENDING if any(REGISTRY in line for line in lin
 
 
 @pytest.mark.parametrize("path", [path for path in ENDING if path not in WITH_REGISTRY])
-def test_the_example_works(path: str, shell: list[str], flow: Flow) -> None:
+def test_the_example_works(path: str, shell: list[str], flow: Flow, port: int) -> None:
     for line in lines_of(path):
-        do(shell, line.replace(PORT, str(flow.port)))
+        do(shell, line.replace(PORT, str(port if path in FREE_PORT else flow.port)))
 
 
 @pytest.mark.parametrize("path", WITH_REGISTRY)

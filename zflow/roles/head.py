@@ -112,7 +112,7 @@ class Head:
             neighbour.retire()
             self._note_readiness(was_served, now)
             return [(neighbour.link, Message(Kind.DRAINED))]
-        self.dropped += kind is not Kind.STATUS  # which looks whether we still wait
+        self.dropped += kind is not Kind.STATUS or bool(message.call_id)  # that of nothing looks whether we still wait
         return []
 
     def opened(self, link: str, now: float) -> Steps:

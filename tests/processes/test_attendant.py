@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.fake_docker import install
@@ -140,6 +141,18 @@ def test_what_docker_says_is_told_with_the_remedy(fake: Path, monkeypatch: pytes
     told = fault("exits")
     assert "image exits:1: it is not here: build it (`docker build -t exits:1 .`)" in told
     assert "Error response from daemon" in told
+    assert guards() == []  # dismissed before anybody heard of the end
+
+
+def guards() -> list[int]:
+    """Of this session."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            ours = process.environ().get("TESTS_OF_ZFLOW") == os.environ["TESTS_OF_ZFLOW"]
+            if ours and "zflow-guard" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def test_without_docker_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

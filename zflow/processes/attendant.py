@@ -62,7 +62,11 @@ def attend(plan: WorkerPlan, words: Words, supervisor: Channel, lifeline: Lifeli
     attendant = Attendant(plan, words, supervisor, lifeline, log)
     lifeline.keep(attendant.end)
     lifeline.tell_where = attendant.tell_where
-    code = attendant.run()
+    try:
+        code = attendant.run()
+    except BaseException:
+        lifeline.end()  # before anybody hears why: who is told to stop then is interrupted wherever it is
+        raise
     lifeline.end()
     lifeline.leave()
     end_alike(code)

@@ -83,6 +83,7 @@ def test_what_was_indexed_one_by_one_is_found_by_a_search_of_all(tmp_path: Path,
     flow = Flow(quiet=True, workspace=tmp_path).add(uses=Part, name="indexer", shards=3, polling=polling)
     with flow, Client(port=flow.port) as client:
         asker = client if through_gateway else flow
+        asker.post("/status")  # answered when all are reached: until then turns go on without those that are not
         fill(asker)
         found = asker.search(Document(id="q"))
         assert len(found) == 1  # reduced by id: one query, with the matches of all

@@ -288,7 +288,7 @@ def test_no_port_is_found_by_trying_one(tmp_path: Path, run_script) -> None:
     assert noted.exists(), "nothing was watched"
 
 
-def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -> None:
+def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port, monkeypatch) -> None:
     (tmp_path / "echo.py").write_text(
         "from zflow import Executor, requests\n"
         "class FileEcho(Executor):\n"
@@ -322,13 +322,12 @@ def test_a_flow_from_yaml_and_back(tmp_path: Path, start, zflow_command, port) -
     process.communicate(timeout=15)
     assert process.returncode == 0
 
-    os.environ["SUFFIX"] = "?"
-    try:
-        flow = Flow.load_config(str(tmp_path / "flow.yml"))
-    finally:
-        del os.environ["SUFFIX"]
+    monkeypatch.setenv("SUFFIX", "?")
+    flow = Flow.load_config(str(tmp_path / "flow.yml"))
     flow.save_config(str(tmp_path / "saved.yml"))
     assert Flow.load_config(str(tmp_path / "saved.yml")) == flow
+    monkeypatch.setenv("SUFFIX", "another")  # what was saved asks for it as what was loaded did
+    assert Flow.load_config(str(tmp_path / "saved.yml")) != flow
 
 
 ENDED_TWICE = """

@@ -400,7 +400,8 @@ def test_sending_to_who_has_gone_fails_instead_of_vanishing(pair):
     assert caught.value.errno == zmq.EHOSTUNREACH
 
 
-def test_sending_to_who_never_reads_fails_instead_of_blocking(context, ipc_directory):
+def test_sending_to_who_never_reads_fails_instead_of_blocking(context, ipc_directory, monkeypatch):
+    monkeypatch.setattr(sockets, "_HIGH_WATER", 1000)
     pair = Pair(context, f"ipc://{ipc_directory}/s")
     identity = pair.there(b"hello")[0].bytes
     with pytest.raises(zmq.ZMQError) as caught:

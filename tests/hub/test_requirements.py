@@ -72,7 +72,7 @@ def test_hashes_are_required_where_there_are_some(folder: Path, wheels: Path) ->
 
 def test_a_python_without_pip_says_how_to_get_it(folder: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask_for(folder, wheels, "x")
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(requirements, "_has_pip", lambda: False)
     with pytest.raises(ConfigError, match="has no pip .*python -m ensurepip"):
         install(folder)
 

@@ -7,7 +7,6 @@ itself stands on keeps the version that runs already: whoever requires another o
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import platform
 import re
 import sys
@@ -39,7 +38,7 @@ def install(folder: Path, cache: Cache | None = None) -> Path | None:
 
 
 def _run_pip(folder: Path, constraints: tuple[str, ...], work: Path) -> None:
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         raise ConfigError(f"{sys.executable} has no pip to install {folder / REQUIREMENTS}: python -m ensurepip")
     words = ["--disable-pip-version-check", "--no-input", "install", "--target", str(work)]
     words += ["--requirement", REQUIREMENTS]
@@ -53,6 +52,14 @@ def _run_pip(folder: Path, constraints: tuple[str, ...], work: Path) -> None:
         raise ConfigError(f"{folder / REQUIREMENTS}: {error}") from error
     if told.code != 0:
         raise ConfigError(f"pip did not install {folder / REQUIREMENTS}, and has said why; nothing is left of it")
+
+
+def _has_pip() -> bool:
+    """Whether this Python has one, without looking for its module: setuptools takes that for a beginning of pip's work."""
+    try:
+        return bool(metadata.version("pip"))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _constraints() -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def _run_pip(folder: Path, constraints: tuple[str, ...], work: Path) -> None:
 
 
 def _has_pip() -> bool:
-    """Whether this Python has one, without looking for its module: setuptools takes that for a beginning of pip's work."""
+    """Whether this Python has one, without looking for its module, which setuptools takes for the start of pip."""
     try:
         return bool(metadata.version("pip"))
     except metadata.PackageNotFoundError:

@@ -116,7 +116,7 @@ class Asker:
         The method that answers is one that yields, of the Flow's last Executor; what other Executors make is whole when
         the next one begins. A method that does not yield gives its Documents when it returns.
 
-        prefetch: pieces that may be on their way (64): a generator runs so far ahead of a slow reader, and no further.
+        prefetch: pieces that may be on their way (128): a generator runs so far ahead of a slow reader, and no further.
         timeout: seconds that each request may take as a whole. return_responses: iterate over `Response` objects
         instead, one for each thing that was yielded, with `results` where that was a dict. Inputs of more than one
         request are asked one after the other. The other arguments are those of `post`.

@@ -25,7 +25,7 @@ from zflow.wire.payload import encode_documents, encode_map
 from zflow.wire.pieces import apart
 
 PREFETCH = 64
-ITEMS = 64  # pieces of a streamed answer that may be on their way
+ITEMS = 128  # pieces of a streamed answer that may be on their way; with 64 a fast reader got a quarter fewer
 REQUEST_SIZE = 100
 _FOR_EVER = 1e9  # seconds: thirty years
 

@@ -12,14 +12,15 @@ from zflow.config.definition import Folder, checked_arguments, checked_modules, 
 from zflow.config.kinds import TEXT, Kind, mapping, read_mapping
 from zflow.config.places import Place
 from zflow.executor import checked_metas, checked_requests
-from zflow.wire.conditions import encode_condition
-from zflow.wire.payload import decode_map
 
 _HERE = Place()  # an option's own name says enough where Python gave it
 
 
 def _checked_condition(value: Any) -> dict[str, Any]:
     """A condition as it arrives where it is applied: of plain values. Raises ConfigError."""
+    from zflow.wire.conditions import encode_condition  # Documents take 40 ms, which the help of a command has not
+    from zflow.wire.payload import decode_map
+
     return decode_map(encode_condition(mapping(value)))
 
 

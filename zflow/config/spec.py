@@ -48,7 +48,6 @@ from zflow.config.polling import POLLING, Polling
 from zflow.errors import ConfigError, TopologyError, nearest
 from zflow.executor import Executor
 from zflow.topology import FAIL, GATEWAY, SKIP, Node, Topology, faults_of
-from zflow.wire.conditions import encode_condition
 
 __all__ = ["ExecutorSpec", "FlowSpec", "Option", "Surface", "options_of"]
 
@@ -390,6 +389,8 @@ class FlowSpec:
 
 
 def _node(executor: ExecutorSpec) -> Node:
+    from zflow.wire.conditions import encode_condition  # as in executor_kinds
+
     return Node(
         executor.name,
         executor.needs,

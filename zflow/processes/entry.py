@@ -97,8 +97,8 @@ def live_as(words: Words, channel: Channel, plan_of: Callable[[], PeerPlan]) -> 
         made_of = {"sources": sources_of(plan.description)} if isinstance(plan, WorkerPlan) and plan.reload else {}
         if words["is_shared"]:
             os.chmod(words["bind"].removeprefix("ipc://"), 0o666)  # callers may be somebody else outside
+        log.debug("serving at %s", reactor.address)  # before anybody can say that the Flow is ready
         channel.send({"ready": reactor.address, "pid": os.getpid(), **made_of})
-        log.debug("serving at %s", reactor.address)
         code = _serve(reactor, log)
         log.debug("ending, with the exit code %d", code)
     lifeline.end()

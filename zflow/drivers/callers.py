@@ -92,11 +92,11 @@ class Callers:
         arrived = _arrived_at(caller.descriptor) if self._is_still(caller, identity) else None
         if arrived is None:
             arrived = caller.sent
-        is_idle = caller.outcomes == OUTCOMES and arrived < caller.sent_then
+        reads_nothing = caller.outcomes == OUTCOMES and arrived < caller.sent_then
         caller.sent = caller.sent_then = max(caller.sent, arrived)
         caller.outcomes = 0
         caller.ask_at = arrived + UNREAD
-        return is_idle or caller.sent > caller.ask_at
+        return reads_nothing or caller.sent > caller.ask_at
 
     def _is_still(self, caller: Caller, identity: bytes) -> bool:
         """Whether the descriptor of a caller is its own, as far as is known."""

@@ -199,9 +199,9 @@ def test_one_connection_can_fill_a_batch_while_another_runs(executor, credit):
     assert greeting(worker_role("a/rep-0", executor, bind="ipc:///x")).extra["credit"] == credit
 
 
-def asked_of(executor, on, count):
+def asked_of(executor, on, count, **more):
     """What a worker of `executor` begins at once, and when it wakes next, after a request with so many documents."""
-    role = worker_role("a/rep-0", executor, bind="ipc:///x")
+    role = worker_role("a/rep-0", executor, bind="ipc:///x", **more)
     role.door.probes_all = False  # for which it would wake as well
     role.receive(ROUTE, Message(Kind.HELLO), 0.0)
     documents = DocumentArray([Document(text="abc") for _ in range(count)])
@@ -219,12 +219,16 @@ def asked_of(executor, on, count):
         ({"preferred_batch_size": 4, "timeout": 200}, "/alone", 1, (1, None)),
         ({"preferred_batch_size": 4, "timeout": 200}, "/unknown", 1, (1, None)),
         ({}, "/batched", 1000, (0, 10.0)),
-        ({"preferred_batch_size": 7, "custom_metric": lambda doc: len(doc.text)}, "/batched", 2, (0, 10.0)),
-        ({"preferred_batch_size": 7, "custom_metric": lambda doc: len(doc.text)}, "/batched", 3, (1, None)),
     ],
 )
 def test_the_options_of_an_endpoint_become_the_rule_of_its_worker(options, on, count, begun):
     assert asked_of(batched(**options), on, count) == begun
+
+
+def test_what_weighs_the_requests_decides_when_a_batch_is_full():
+    asked = {"preferred_batch_size": 7}
+    assert asked_of(batched(**asked), "/batched", 3, weigh=lambda request: 6.0) == (0, 10.0)
+    assert asked_of(batched(**asked), "/batched", 3, weigh=lambda request: 7.0) == (1, None)
 
 
 def test_a_batched_default_method_batches_every_unknown_endpoint():

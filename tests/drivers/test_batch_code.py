@@ -13,10 +13,11 @@ import pytest
 from zflow.batching import dynamic_batching
 from zflow.documents.document import Document
 from zflow.documents.document_array import DocumentArray
-from zflow.drivers.batch_code import BatchCode, local_end, weigh_by
+from zflow.drivers import invocation
+from zflow.drivers.batch_code import BatchCode, local_end
 from zflow.drivers.note import Note, calls_in
 from zflow.drivers.user_code import UserCode
-from zflow.errors import Cancelled, ExecutorError, InvalidRequest, ProtocolError, RemoteError
+from zflow.errors import Cancelled, ExecutorError, InvalidRequest, RemoteError
 from zflow.executor import Executor, requests
 from zflow.response import error_of
 from zflow.roles.contract import Batch
@@ -25,6 +26,7 @@ from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
 from zflow.wire.payload import decode_documents, encode_documents, encode_map
 
+Metric = Any  # a function of a Document
 Method = Any  # a function; each test has a copy of it, for decorators to mark
 
 
@@ -343,16 +345,15 @@ def test_a_request_that_is_given_up_gets_no_further_calls():
     asked = Asked(method, preferred_batch_size=2)
     cancels = [Message(Kind.CANCEL, call(0)), Message(Kind.CANCEL, call(77))]
     asked.code.attach(wake=lambda: None, look=lambda: [asked.code(cancel) for cancel in cancels])
-    first, second = asked.ask(texts("a", "b", "c"), texts("d", "e"))
+    first, second = asked.ask(texts("a", "b", "c", "d"), texts("e", "f"))
     assert (error(first).code, bool(first.flags & NOT_STARTED)) == (Cancelled.code, False)
-    assert documents_of(second).texts == ["d", "e"]
-    assert asked.calls == [2, 1]
+    assert documents_of(second).texts == ["e", "f"]
+    assert asked.calls == [2, 2]
 
 
 def test_what_was_made_before_it_was_given_up_is_told():
     asked = Asked(shout, preferred_batch_size=2)
-    heard = iter([None, Message(Kind.CANCEL, call(0))])
-    asked.code.attach(wake=lambda: None, look=lambda: asked.code(next(heard) or Message(Kind.CANCEL, call(77))))
+    asked.code.attach(wake=lambda: None, look=lambda: asked.code(Message(Kind.CANCEL, call(0))))
     assert [answer.texts for answer in asked.answers(texts("a", "b"), texts("c"))] == [["A", "B"], ["C"]]
 
 
@@ -393,6 +394,10 @@ def asks(*parts: Part) -> Message:
     return Message(Kind.REQUEST, call(1), "/batched", parts=parts)
 
 
+def weighing(metric: Metric | None, size: int | None = 10) -> BatchCode:
+    return Asked(shout, custom_metric=metric, preferred_batch_size=size).code
+
+
 def test_a_request_weighs_what_its_documents_do_and_that_is_asked_once():
     asked: list[str] = []
 
@@ -401,26 +406,45 @@ def test_a_request_weighs_what_its_documents_do_and_that_is_asked_once():
         return length(document)
 
     request = asks(brought(texts("a", "bbb")))
-    assert weigh_by(metric, 10)(request) == 4
-    executor = Asked(shout, custom_metric=metric, preferred_batch_size=10)
-    executor.code(Batch([request]))
+    code = weighing(metric)
+    assert code.weigh(request) == 4
+    code(Batch([request]))
     assert asked == ["a", "bbb"]
 
 
-def test_what_a_caller_says_of_its_costs_does_not_count():
-    request = asks(brought(texts("abc")))
-    request.extra["costs"] = [0.0]
-    assert weigh_by(length, 10)(request) == 3
-    assert request.extra["costs"] == [3.0]
+def test_without_a_metric_documents_count_and_are_decoded_once(monkeypatch):
+    opened: list[int] = []
+
+    def noting(buffers):
+        opened.append(len(buffers))
+        return decode_documents(buffers)
+
+    monkeypatch.setattr(invocation, "decode_documents", noting)
+    request = asks(brought(texts("a", "bbb")))
+    code = weighing(None)
+    assert code.weigh(request) == 2
+    assert documents_of_any(code(Batch([request])).members[0]).texts == ["A", "BBB"]
+    assert opened == [1]
+
+
+def test_of_branches_the_joined_documents_count():
+    parts = [brought(texts("a", "b"), "one"), brought(texts("b", "c"), "two")]
+    assert weighing(None).weigh(asks(*parts)) == 3
+    request = asks(*parts)
+    request.flags = NO_REDUCE
+    assert weighing(None).weigh(request) == 4
 
 
 def test_without_documents_there_is_nothing_to_weigh():
-    assert weigh_by(length, 10)(asks()) is None
+    assert weighing(length).weigh(asks()) is None
+    assert weighing(None).weigh(asks(brought(texts()))) is None
 
 
-def test_what_cannot_be_read_cannot_be_weighed():
-    with pytest.raises(ProtocolError):
-        weigh_by(length, 10)(asks(part(DOCUMENTS, "gateway", [b"\xc1"])))
+def test_what_cannot_be_read_or_is_for_others_needs_no_company():
+    assert weighing(length).weigh(asks(part(DOCUMENTS, "gateway", [b"\xc1"]))) is None
+    request = asks(brought(texts("a")))
+    request.extra[WHEN] = [[encode_condition({"text": {"$eq": "other"}}), None]]
+    assert weighing(None).weigh(request) is None
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "3", None, [1]])
@@ -428,8 +452,8 @@ def test_a_metric_that_gives_no_number_fails_the_request_that_it_was_asked_of(va
     def metric(document):
         return value if document.text == "odd" else 1
 
-    assert weigh_by(metric, 10)(asks(brought(texts("odd")))) == 10
-    assert weigh_by(metric, float("inf"))(asks(brought(texts("odd")))) == 1
+    assert weighing(metric).weigh(asks(brought(texts("odd")))) == 10
+    assert weighing(metric, None).weigh(asks(brought(texts("odd")))) == 1
     asked = Asked(shout, custom_metric=metric)
     first, odd, last = asked.ask(texts("a"), texts("odd"), texts("b"))
     assert documents_of(first).texts == ["A"] and documents_of(last).texts == ["B"]
@@ -437,15 +461,17 @@ def test_a_metric_that_gives_no_number_fails_the_request_that_it_was_asked_of(va
     assert asked.calls == [2] and len(asked.reported) == 1
 
 
-def test_a_metric_that_raises_is_told_with_its_traceback():
+def test_a_metric_that_raises_is_told_once_with_its_traceback():
     def metric(document):
         raise KeyError("no such tag")
 
+    asked = Asked(shout, custom_metric=metric, preferred_batch_size=4)
     request = asks(brought(texts("a")))
-    assert weigh_by(metric, 4)(request) == 4
-    [outcome] = Asked(shout, custom_metric=metric).ask(texts("a"))
+    assert asked.code.weigh(request) == 4
+    [outcome] = asked.code(Batch([request])).members
     assert error(outcome).name == "KeyError"
     assert "in metric" in error(outcome).traceback
+    assert len(asked.reported) == 1 and not asked.calls
 
 
 def test_all_of_a_batch_are_noted_while_it_runs(tmp_path):

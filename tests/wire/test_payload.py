@@ -17,7 +17,14 @@ from zflow.documents import Document, DocumentArray
 from zflow.documents.arrays import ITEM_SIZES
 from zflow.documents.limits import INLINE
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
-from zflow.wire.payload import count_documents, decode_documents, decode_map, encode_documents, encode_map
+from zflow.wire.payload import (
+    count_documents,
+    decode_documents,
+    decode_map,
+    encode_between,
+    encode_documents,
+    encode_map,
+)
 
 # -- golden bytes: body and outside buffers as another implementation would write them, and what they mean -------------
 
@@ -410,3 +417,13 @@ def test_documents_are_counted_in_what_was_encoded():
         assert count_documents(encode_documents(DocumentArray.empty(number))) == number
     with pytest.raises(ProtocolError):
         count_documents([b"\xc1"])
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_some_of_the_documents_are_encoded_as_if_they_were_all(is_packed):
+    documents = decode_documents(encode_documents(DocumentArray([Document(text=text) for text in "abcd"])))
+    if not is_packed:
+        documents[0].text = "other"
+    found = decode_documents(encode_between(documents, 1, 3))
+    assert documents.is_packed is is_packed
+    assert found == documents[1:3]

@@ -31,6 +31,7 @@ from zflow.errors import InvalidDocument
 
 _SPLIT_IT = "send fewer documents in one request (request_size)"
 _TEXTUAL = ("text", "uri", "mime_type", "modality", "weight")
+_NOTHING_ELSE = frozenset(_TEXTUAL)
 
 # A Packer keeps its memory, and a new one costs as much as a small message; one in use is nobody else's.
 _packers: list[msgpack.Packer] = []
@@ -69,10 +70,25 @@ def pack(table: Columns) -> list[Buffer]:
 
     Raises InvalidDocument, naming row and field, for values that cannot travel or are too large or too many.
     """
-    if table.count > MAX_DOCUMENTS:
-        raise InvalidDocument(f"{table.count} documents, of at most {MAX_DOCUMENTS}: {_SPLIT_IT}")
     outside: list[Buffer] = []
-    body = _body(table, outside)
+    return [_packed(_body(table, outside)), *outside]
+
+
+def pack_between(table: Columns, start: int, stop: int) -> list[Buffer]:
+    """As `pack` of the rows from `start` to before `stop`; no table of these is made where they have texts alone."""
+    values = table.values
+    if table.arrays or table.nested or not values.keys() <= _NOTHING_ELSE:
+        return pack(table.between(start, stop))
+    body: dict[str, Any] = {"n": stop - start, "id": table.ids[start:stop]}
+    for name in _TEXTUAL:
+        if name in values:
+            body[name] = values[name][start:stop]
+    return [_packed(body)]
+
+
+def _packed(body: dict[str, Any]) -> bytes:
+    if body["n"] > MAX_DOCUMENTS:
+        raise InvalidDocument(f"{body['n']} documents, of at most {MAX_DOCUMENTS}: {_SPLIT_IT}")
     try:
         packed = pack_body(body)
     except (OverflowError, ValueError):  # an int of 65 bits, a lone surrogate: msgpack does not say where
@@ -83,7 +99,7 @@ def pack(table: Columns) -> list[Buffer]:
         raise InvalidDocument(f"{len(packed)} bytes beside arrays and blobs, of at most {MAX_BODY}: {_SPLIT_IT}")
     if len(packed) > COUNT_FROM and count_items(body) > MAX_ITEMS:
         raise InvalidDocument(f"more than {MAX_ITEMS} single values: {_SPLIT_IT}")
-    return [packed, *outside]
+    return packed
 
 
 def _body(table: Columns, outside: list[Buffer]) -> dict[str, Any]:

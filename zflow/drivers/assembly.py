@@ -16,7 +16,7 @@ from zflow.drivers.sockets import is_tcp
 from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
 from zflow.roles.backlog import Room
-from zflow.roles.batching import Batching, Rule
+from zflow.roles.batching import Batching, Rule, Weigh, count_of
 from zflow.roles.contract import group_of
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
@@ -132,11 +132,13 @@ def worker_role(
     idempotent: bool = False,
     max_concurrency: int = 1,
     deaths: Sequence[bytes] | None = None,
+    weigh: Weigh | None = None,
 ) -> Worker:
     """A worker for `executor` whose front door is at `bind`. idempotent: whatever its endpoints say of themselves.
 
     deaths: the calls that the process before it died with; None where nobody knows.
     max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
+    weigh: what a request costs that is batched; if not given, its Documents count.
     """
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
     endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
@@ -153,7 +155,7 @@ def worker_role(
         idempotent=repeatable,
         is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
         concurrency=max_concurrency,
-        batching=_batching(answered),
+        batching=_batching(answered, weigh or count_of),
         deaths=deaths,
         describe=lambda: description,
     )
@@ -181,23 +183,19 @@ def trust(directory: Directory, nodes: Sequence[NodePlan], identity: str) -> Non
         directory.trust(keys.load(identity), known)
 
 
-def _batching(endpoints: Mapping[str, Endpoint]) -> Batching[Any] | None:
+def _batching(endpoints: Mapping[str, Endpoint], weigh: Weigh) -> Batching[Any] | None:
     """Where requests wait for company; None where no endpoint wants that."""
-    rules = {on: _rule(endpoint) for on, endpoint in endpoints.items() if endpoint.batching is not None}
+    rules = {on: _rule(endpoint, weigh) for on, endpoint in endpoints.items() if endpoint.batching is not None}
     alone = [on for on in endpoints if on not in rules]
     return Batching(rules, default=rules.get(DEFAULT), alone=alone) if rules else None
 
 
-def _rule(endpoint: Endpoint) -> Rule:
+def _rule(endpoint: Endpoint, weigh: Weigh) -> Rule:
     asked = endpoint.batching
     assert asked is not None
     size = asked.preferred_batch_size or math.inf
-    rule = Rule(endpoint.name, size=size, timeout=asked.timeout / 1000, flush_all=asked.flush_all)
-    if asked.metric is not None:
-        from zflow.drivers.batch_code import weigh_by  # user code is no caller's business
-
-        rule.weigh = weigh_by(asked.metric, size)
-    return rule
+    timeout = asked.timeout / 1000
+    return Rule(endpoint.name, size=size, timeout=timeout, flush_all=asked.flush_all, weigh=weigh)
 
 
 def _credit(endpoints: Mapping[str, Endpoint]) -> int:

@@ -2,7 +2,8 @@
 
 Each request of a batch has an outcome of its own. What cannot be read, or cannot travel back, fails alone. An
 exception fails the requests whose Documents that call had. A call gets a full batch at the most: what is more is cut
-where one is full, and each request's Documents are put together again.
+where one is full, and each request's Documents are put together again. A request is opened when it comes, to be
+weighed, and not between two calls, where all the others would wait for that.
 """
 
 from __future__ import annotations
@@ -15,19 +16,17 @@ from typing import Any, SupportsFloat
 from zflow.batching import Batching
 from zflow.documents.document_array import DocumentArray
 from zflow.documents.reduce import concatenate, divide
-from zflow.drivers.invocation import Call, documents_of, pass_through
+from zflow.drivers.invocation import Call, pass_through
 from zflow.drivers.note import Note
 from zflow.drivers.running import note
 from zflow.drivers.user_code import Remark, Report, UserCode, unheard
 from zflow.endpoints import Endpoint
 from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
-from zflow.roles.batching import Weigh
 from zflow.roles.contract import Batch, failure
 from zflow.wire.header import Kind, Message
 
 _ALONE = frozenset({"docs", "docs_matrix", "docs_map"})  # what the whole batch has in another form, or not at all
-_COSTS = "costs"  # of a request's Documents, noted in its `extra` when it was weighed
 
 Metric = Callable[[Any], float]
 
@@ -65,9 +64,7 @@ class BatchCode(UserCode):
     def _run_batch(self, batch: Batch) -> Batch:
         endpoint = Executor.endpoint(self._executor, batch.members[0].endpoint)
         assert endpoint is not None and endpoint.batching is not None
-        members = [_Member(request, self._node(request)) for request in batch.members]
-        for member in members:
-            self._open(member, endpoint, endpoint.batching)
+        members = [request.opened or self._opened(request, endpoint) for request in batch.members]
         self._members = [member for member in members if member.outcome is None]
         budgets = [request.budget for request in batch.members if request.budget is not None]
         is_watched = len(budgets) == len(batch.members)
@@ -83,18 +80,23 @@ class BatchCode(UserCode):
                 self._watchdog.rest()
         return Batch([member.outcome or self._tell(member) for member in members])
 
-    def _open(self, member: _Member, endpoint: Endpoint, batching: Batching) -> None:
-        """Decode what a member brings; what is wrong with it is its outcome, and so is that it is for others."""
+    def _opened(self, request: Message, endpoint: Endpoint) -> _Member:
+        """`request`, decoded and weighed; what is wrong with it is its outcome, and so is that it is for others."""
+        assert endpoint.batching is not None
+        member = _Member(request, self._node(request))
         try:
-            member.call = Call(member.request, endpoint, self._name, member.node)
-            if member.call.is_for_others:
-                member.outcome = pass_through(member.request)
+            member.call = Call(request, endpoint, self._name, member.node)
+            member.is_alone = member.call.is_for_others
+            if member.is_alone:
+                member.outcome = pass_through(request)
             else:
-                member.weigh(batching.metric)
+                member.weigh(endpoint.batching.metric)
         except (ProtocolError, InvalidDocument, InvalidRequest) as error:
-            member.outcome = self._unreadable(member.request, member.node, error)
+            member.is_alone = True
+            member.outcome = self._unreadable(request, member.node, error)
         except Exception as error:  # of the user's metric
             self._fail([member], error)
+        return member
 
     def _run_together(self, batching: Batching, members: Sequence[_Member]) -> None:
         if not members:
@@ -104,19 +106,33 @@ class BatchCode(UserCode):
         start = 0
         for docs, size in zip(divide(concatenate([member.call.docs for member in members]), sizes), sizes):
             shares = _shares(members, start, start + size)
+            if start:
+                self._look()  # somebody may have given up while the call before was running
             start += size
-            self._look()  # somebody may have given up while the call before was running
             if all(member.is_settled for member, _ in shares):
                 continue  # nobody waits for it any more
             try:
-                made = divide(self._run_call(members[0].call, docs), [count for _, count in shares])
+                made = self._run_call(members[0].call, docs)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # also an inner task's CancelledError, which is no Exception
                 self._fail([member for member, _ in shares], error)
             else:
-                for (member, _), documents in zip(shares, made):
-                    member.made.append(documents)
+                self._share_out(made, shares)
+
+    def _share_out(self, made: DocumentArray, shares: Sequence[tuple[_Member, int]]) -> None:
+        """Answer those whose Documents are all among `made`, and keep the others' until the rest of them is made."""
+        start = 0
+        for member, count in shares:
+            stop = start + count
+            if count < len(member.costs):
+                member.made.append(made[start:stop])
+            elif member.outcome is None:
+                try:
+                    member.outcome = member.call.reply_between(made, start, stop)
+                except Exception as error:  # it cannot travel
+                    self._fail([member], error)
+            start = stop
 
     def _run_call(self, call: Call, docs: DocumentArray) -> DocumentArray:
         """What the method of `call`, which has parameters for all, makes of `docs`: one Document of each."""
@@ -160,6 +176,22 @@ class BatchCode(UserCode):
                     told[member.node] = member.call.error(error)
                 member.outcome = failure(member.request.call_id, told[member.node])
 
+    # -- before it runs ----------------------------------------------------------------------------------------------
+
+    def weigh(self, request: Message) -> float | None:
+        """Open `request`, which will run in a batch: what it costs. None where it has nothing to be put together.
+
+        What the user's metric cannot measure makes a full batch, so that its caller is told at once; what cannot be
+        read, or is for others, has no need of company to be told.
+        """
+        endpoint = Executor.endpoint(self._executor, request.endpoint)
+        assert endpoint is not None and endpoint.batching is not None
+        member = self._opened(request, endpoint)
+        if member.is_alone or not (member.costs or member.outcome):
+            return None
+        request.opened = member
+        return sum(member.costs) if member.outcome is None else endpoint.batching.preferred_batch_size or 1
+
     # -- while it runs -----------------------------------------------------------------------------------------------
 
     def _give_up(self, call_id: bytes) -> None:
@@ -178,7 +210,10 @@ class BatchCode(UserCode):
 
 
 class _Member:
-    """One request of a batch. costs: of its Documents. made: of them, call by call. outcome: once it is known."""
+    """One request of a batch. costs: of its Documents. made: of them, call by call. outcome: once it is known.
+
+    is_alone: it has nothing to be put together with what others have.
+    """
 
     call: Call
 
@@ -188,6 +223,7 @@ class _Member:
         self.costs: Sequence[float] = ()
         self.made: list[DocumentArray] = []
         self.outcome: Message | None = None
+        self.is_alone = False
         self.is_given_up = False
 
     @property
@@ -198,27 +234,7 @@ class _Member:
     def weigh(self, metric: Metric | None) -> None:
         """Find out what its Documents cost."""
         docs = self.call.docs
-        self.costs = [1] * len(docs)
-        if metric is not None:
-            self.costs = self.request.extra.get(_COSTS) or _measured(metric, docs)
-
-
-def weigh_by(metric: Metric, full: float) -> Weigh:
-    """Weighs a request by what `metric` says of its Documents. What it cannot measure makes a `full` batch, so that it
-    is run at once, and its caller told."""
-
-    def weigh(request: Message) -> float | None:
-        request.extra.pop(_COSTS, None)
-        try:
-            costs = _measured(metric, documents_of(request))
-        except ProtocolError:
-            raise
-        except Exception:
-            return full if math.isfinite(full) else 1.0
-        request.extra[_COSTS] = costs
-        return sum(costs) if costs else None
-
-    return weigh
+        self.costs = [1] * len(docs) if metric is None else _measured(metric, docs)
 
 
 def _measured(metric: Metric, docs: DocumentArray) -> list[float]:

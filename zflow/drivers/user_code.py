@@ -21,6 +21,7 @@ from zflow.drivers.unanswered import Unanswered
 from zflow.drivers.watchdog import Watchdog, clock
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
+from zflow.roles.batching import Weigh
 from zflow.roles.contract import failure
 from zflow.wire.header import Kind, Message
 
@@ -45,6 +46,8 @@ class UserCode:
     name: of the process, as in ``executor0/rep-0``. report: is told each exception of the user's code, for the log.
     remark: what else belongs there. noted: where it is noted what runs, for whoever comes after a death of the process.
     """
+
+    weigh: Weigh | None = None  # a request that is to be run with others; None where none is
 
     def __init__(
         self, executor: Executor, *, name: str, report: Report, remark: Remark = unheard, noted: Note | None = None

@@ -222,6 +222,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note
         idempotent=plan.idempotent,
         max_concurrency=plan.max_concurrency,
         deaths=noted.deaths if noted is not None else None,
+        weigh=user_code.weigh,
     )
     _let_tell(role.door, log, {"of": plan.name})
     return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))

@@ -88,10 +88,11 @@ class Message:
 
     kind: what it is. call_id: 16 bytes, the same over all retries of a call, or empty where no call is meant.
     endpoint: of a REQUEST. budget: microseconds that the call may still take, None for no limit. flags: see above.
-    parts: the payload. extra: everything that may grow (credit, nonce, node name, error code...).
+    parts: the payload. extra: everything that may grow (credit, nonce, node name, error code...). opened: what has been
+    made of it within this process; it does not travel.
     """
 
-    __slots__ = ("kind", "call_id", "endpoint", "budget", "flags", "parts", "extra")
+    __slots__ = ("kind", "call_id", "endpoint", "budget", "flags", "parts", "extra", "opened")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Message:
         self.flags = flags
         self.parts = parts
         self.extra = extra if extra is not None else {}
+        self.opened: Any = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zflow.documents import DocumentArray
-from zflow.documents.packing import pack, pack_plain
+from zflow.documents.packing import pack, pack_between, pack_plain
 from zflow.documents.plain_values import Untravelable
 from zflow.documents.unpacking import count, unpack, unpack_plain
 from zflow.errors import InvalidRequest
@@ -25,6 +25,14 @@ def encode_documents(documents: DocumentArray) -> list[Buffer]:
     Raises InvalidDocument, naming row and field, for what cannot travel.
     """
     return pack(documents._table())
+
+
+def encode_between(documents: DocumentArray, start: int, stop: int) -> list[Buffer]:
+    """As `encode_documents` of ``documents[start:stop]``; of a packed array none is unpacked."""
+    columns = documents._columns
+    if columns is None:
+        return encode_documents(documents[start:stop])
+    return pack_between(columns, start, stop)
 
 
 def decode_documents(buffers: Sequence[Buffer]) -> DocumentArray:

@@ -74,9 +74,10 @@ CASES = {
              "two in flight per replica", unit="/s", more_is_better=True, ratio=0.97, limit=740.0, block=400),
         Case("W7-limping", "W7 where one of the 4 replicas takes 500 ms instead of 5 (ideal: 600)", "", unit="/s",
              more_is_better=True, limit=420.0, block=400),
-        # The ideal is a model that never waits: 32 documents in 5 ms + 32 x 0.1 ms.
+        # The ideal is a model that never waits: 32 documents in 5 ms + 32 x 0.1 ms. A block begins and ends with nothing in
+        # flight, which takes as long as 40 documents: it is long, so that this is not what is measured.
         Case("batch-gateway", "documents per second, batched by 32 for a model of 5 ms + 0.1 ms each (ideal: 3902)",
-             "two in flight per batch; tcp then ipc", unit="/s", more_is_better=True, limit=3512.0, block=2_000),
+             "two in flight per batch; tcp then ipc", unit="/s", more_is_better=True, limit=3512.0, block=6_000),
         Case("W5-inline", "W5 three Executors in a row, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("W6-inline", "W6 two branches and a join, Flow.post", "ipc, a star by the caller", ratio=1.25, block=100),
         Case("start-import", "import zflow", "import numpy", unit="ms", limit=60.0, ratio=0.56, block=1),

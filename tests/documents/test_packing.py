@@ -10,7 +10,7 @@ from zflow.documents import Document, DocumentArray
 from zflow.documents import packing as module
 from zflow.documents.columns import columns_of
 from zflow.documents.limits import INLINE, MAX_DIMENSIONS
-from zflow.documents.packing import pack, pack_between, pack_body, pack_plain
+from zflow.documents.packing import pack, pack_body, pack_plain, packer_of_rows
 from zflow.documents.plain_values import Untravelable
 from zflow.errors import InvalidDocument
 
@@ -182,13 +182,13 @@ class TestMaps:
 @pytest.mark.parametrize("more", [{}, {"tags": {"a": 1}}, {"embedding": np.ones(3)}, {"chunks": [Document(id="c")]}])
 def test_rows_between_two_places_are_packed_as_a_table_of_their_own(more, start, stop):
     table = columns_of([Document(id=str(row), text="x" * row, **(more if row != 1 else {})) for row in range(3)])
-    assert [*map(bytes, pack_between(table, start, stop))] == [*map(bytes, pack(table.between(start, stop)))]
+    assert [*map(bytes, packer_of_rows(table)(start, stop))] == [*map(bytes, pack(table.between(start, stop)))]
 
 
 def test_of_rows_between_two_places_the_offence_is_named_by_its_own_row():
     table = columns_of([Document(id="a", text="a"), Document(id="b", text="b")])
     table.values["text"][1] = "\ud800"
-    assert pack_between(table, 0, 1)
+    assert packer_of_rows(table)(0, 1)
     with pytest.raises(InvalidDocument) as refused:
-        pack_between(table, 1, 2)
+        packer_of_rows(table)(1, 2)
     assert refused.value.field == "[0].text"

@@ -57,6 +57,32 @@ def test_more_than_there_is_place_for_is_as_good_as_no_note(path: str) -> None:
     assert Note(path).deaths is None
 
 
+def test_all_of_a_batch_are_named_and_none_of_the_one_before(path: str) -> None:
+    def life(note: Note) -> None:
+        note.runs(FIRST + SECOND + THIRD)
+        note.rests()
+        note.runs(THIRD + FIRST)
+
+    killed(path, life)
+    assert sorted(Note(path).deaths or ()) == [FIRST, THIRD]
+
+
+def test_a_batch_that_is_too_large_is_as_good_as_no_note_while_it_runs(path: str) -> None:
+    def life(note: Note) -> None:
+        note.runs(FIRST * SIZE)
+
+    killed(path, life)
+    assert Note(path).deaths is None
+
+    def longer_life(note: Note) -> None:
+        life(note)
+        note.rests()
+        note.runs(SECOND)
+
+    killed(path, longer_life)
+    assert Note(path).deaths == [SECOND]
+
+
 def test_places_are_used_again_and_an_unknown_end_does_no_harm(path: str) -> None:
     def life(note: Note) -> None:
         for number in range(2 * SIZE):

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,8 +21,11 @@ from zflow.drivers.reactor import Reactor
 from zflow.errors import PortInUse, Unavailable
 from zflow.response import error_of
 from zflow.roles import front_door
+from zflow.roles.batching import Batching, Rule
+from zflow.roles.contract import Batch
 from zflow.roles.worker import Worker
 from zflow.wire.header import NOT_STARTED, Kind, Message
+from zflow.wire.payload import decode_map
 
 PROMPT = 1.0  # seconds; what happens at once happens well before
 FIRST, SECOND, THIRD = b"1" * 16, b"2" * 16, b"3" * 16
@@ -139,6 +142,111 @@ def test_what_is_under_way_never_keeps_it_from_the_door():
         serving.stop()
         thread.join(10.0)
     assert not thread.is_alive()
+
+
+# -- while a batch runs --------------------------------------------------------------------------------------------
+
+
+class Together(Answers):
+    """A local end that stays in each Batch until it may go on. ran: the requests of each. heard: CANCELs meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(echo)
+        self.ran: list[list[bytes]] = []
+        self.threads: set[int] = set()
+        self.heard: list[bytes] = []
+        self.look: Callable[[], None] = lambda: None
+        self._may_go_on = threading.Semaphore(0)
+
+    def attach(self, *, wake: Callable[[], None], look: Callable[[], None]) -> None:
+        self.look = look
+
+    def go_on(self) -> None:
+        self._may_go_on.release()
+
+    def __call__(self, message: Message) -> Message | None:
+        self.threads.add(threading.get_ident())
+        if message.kind is Kind.CANCEL:
+            self.heard.append(message.call_id)
+            return None
+        assert isinstance(message, Batch)
+        self.ran.append([member.call_id for member in message.members])
+        while not self._may_go_on.acquire(timeout=0.01):
+            self.look()
+        return Batch([echo(member) for member in message.members])
+
+
+class Batched(Served):
+    """A worker that runs `size` requests together."""
+
+    def __init__(self, size: int = 2) -> None:
+        rule = Rule("/", size=size, timeout=5.0, weigh=lambda request: 1.0)
+        worker = Worker("peer/rep-0", boot=new_id(), credit=64, batching=Batching({"/": rule}))
+        self.local = Together()
+        super().__init__(role=worker, executor=self.local, has_porter=True)
+
+
+def ask(caller: Stranger, *numbers: int) -> None:
+    for number in numbers:
+        caller.tell(Message(Kind.REQUEST, bytes([number]) * 16, "/"))
+
+
+def replies(caller: Stranger, count: int) -> list[int]:
+    heard = [caller.hear() for _ in range(count)]
+    assert all(message is not None and message.kind is Kind.REPLY for message in heard)
+    return [message.call_id[0] for message in heard if message is not None]
+
+
+def test_while_a_batch_runs_it_is_heard_and_answered_at_the_door():
+    with Batched() as served, Stranger(served.address) as caller:
+        caller.greet()
+        ask(caller, 1, 2)
+        hold_until(lambda: served.local.ran)
+        ask(caller, 3)
+        caller.tell(Message(Kind.PING, FIRST))
+        status = caller.hear()
+        assert status is not None and status.kind is Kind.STATUS
+        details = decode_map(status.parts[0].buffers()[0])
+        assert (details["inflight"], details["queued"]) == (2, 1)
+        ask(caller, 4)
+        served.local.go_on()
+        hold_until(lambda: len(served.local.ran) == 2)
+        assert sorted(replies(caller, 2)) == [1, 2], "they leave while the next batch runs"
+        served.local.go_on()
+        assert sorted(replies(caller, 2)) == [3, 4]
+        assert len(served.local.threads) == 1, "user code stays on its thread"
+
+
+def test_who_is_given_up_while_a_batch_runs_is_told_to_user_code_or_never_runs():
+    with Batched() as served, Stranger(served.address) as caller:
+        caller.greet()
+        ask(caller, 1, 2)
+        hold_until(lambda: served.local.ran)
+        ask(caller, 3, 4, 5)
+        for number in (1, 3):
+            caller.tell(Message(Kind.CANCEL, bytes([number]) * 16))
+        hold_until(lambda: served.local.heard == [b"\1" * 16])
+        gone = caller.hear()
+        assert gone is not None and gone.call_id == b"\3" * 16 and gone.flags & NOT_STARTED
+        served.local.go_on()
+        served.local.go_on()
+        assert sorted(replies(caller, 4)) == [1, 2, 4, 5]
+        assert [sorted(number[0] for number in batch) for batch in served.local.ran] == [[1, 2], [4, 5]]
+
+
+def test_a_stop_while_a_batch_runs_is_told_at_once_and_its_answers_still_leave():
+    with Batched() as served, Stranger(served.address) as caller:
+        caller.greet()
+        ask(caller, 1, 2)
+        hold_until(lambda: served.local.ran)
+        served.reactor.stop()
+        drain = caller.hear()
+        assert drain is not None and drain.kind is Kind.DRAIN
+        caller.tell(Message(Kind.DRAINED))
+        served.local.go_on()
+        assert sorted(replies(caller, 2)) == [1, 2]
+        served.stop()
+    assert "zflow-porter" not in [thread.name for thread in threading.enumerate()]
 
 
 # -- stopping --------------------------------------------------------------------------------------------------------

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from tests.support.processes import read_until, wait_for
 from zflow import Client, Document, Executor, Flow, dynamic_batching, requests
-from zflow.errors import ExecutorError
+from zflow.errors import DeadlineExceeded, ExecutorError
 from zflow.probing import ping
 
 LONG = 20_000  # ms: a timeout that no test waits for
@@ -144,6 +146,56 @@ def test_a_request_with_little_time_is_not_kept_until_it_is_over(client):
     """The timer would ring in 20 s, and it has 2."""
     assert client.post("/encode", Document(text="a"), timeout=2.0).texts == ["a!"]
     assert calls_of(client) == [1]
+
+
+class Bound(Executor):
+    """Has what only the thread may use that it was made by, keeps Python busy, and asks whether somebody waits."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = sqlite3.connect(":memory:")
+        self.table.execute("create table seen (text)")
+        self.gave_up_after = 0.0
+
+    @dynamic_batching(preferred_batch_size=4, timeout=50)
+    @requests(on="/note")
+    def note(self, docs, **kwargs):
+        until = time.monotonic() + 0.008
+        while time.monotonic() < until:
+            pass
+        self.table.executemany("insert into seen values (?)", [(text,) for text in docs.texts])
+
+    @requests(on="/noted")
+    def noted(self, **kwargs):
+        return {"noted": [text for (text,) in self.table.execute("select text from seen")]}
+
+    @dynamic_batching(preferred_batch_size=4, timeout=50)
+    @requests(on="/wait")
+    def wait(self, docs, **kwargs):
+        begun = time.monotonic()
+        while not self.cancelled and time.monotonic() < begun + 20:
+            pass
+        self.gave_up_after = time.monotonic() - begun
+
+    @requests(on="/waited")
+    def waited(self, **kwargs):
+        return {"seconds": self.gave_up_after}
+
+
+def results_of(client: Client, endpoint: str) -> Any:
+    [response] = client.post(endpoint, return_responses=True)
+    [results] = response.results.values()
+    return results
+
+
+def test_a_batch_runs_on_the_thread_that_made_the_executor_and_is_told_when_nobody_waits() -> None:
+    with Flow(quiet=True).add(uses=Bound) as flow, Client(port=flow.port) as client:
+        sent = [str(number) for number in range(200)]
+        assert client.post("/note", texts(*sent), request_size=1, prefetch=16).texts == sent
+        assert sorted(results_of(client, "/noted")["noted"], key=int) == sent
+        with pytest.raises(DeadlineExceeded):
+            client.post("/wait", texts("a"), timeout=1.0)
+        assert 0 < results_of(client, "/waited")["seconds"] < 10
 
 
 STANDALONE = """

@@ -13,7 +13,7 @@ import zmq
 
 from tests.support.executors import ExecutorFunction, echo
 from zflow.drivers.identity import new_id
-from zflow.drivers.reactor import Reactor
+from zflow.drivers.reactor import LocalEnd, Reactor
 from zflow.drivers.sockets import is_tcp
 from zflow.roles.contract import Role
 from zflow.roles.worker import Worker
@@ -53,11 +53,15 @@ class Served:
         bind: str = ANY_PORT,
         credit: int = 4,
         role: Role | None = None,
+        executor: LocalEnd | None = None,
+        has_porter: bool = False,
         grace: float = 25.0,
     ) -> None:
         nonces = new_id if is_tcp(bind) else None
         self.role = role or Worker("peer/rep-0", boot=new_id(), credit=credit, new_nonce=nonces)
-        self.reactor = Reactor(self.role, bind=bind, executor=Answers(local), grace=grace)
+        self.reactor = Reactor(
+            self.role, bind=bind, executor=executor or Answers(local), has_porter=has_porter, grace=grace
+        )
         self.address = self.reactor.address
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="served peer")
@@ -167,7 +171,7 @@ import signal, sys, time
 from tests.support.executors import echo
 from tests.support.peers import Answers
 from zflow.drivers.identity import new_id
-from zflow.drivers.reactor import Reactor
+from zflow.drivers.reactor import LocalEnd, Reactor
 from zflow.roles.worker import Worker
 
 def answer(request):

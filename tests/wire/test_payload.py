@@ -21,9 +21,9 @@ from zflow.wire.payload import (
     count_documents,
     decode_documents,
     decode_map,
-    encode_between,
     encode_documents,
     encode_map,
+    encoder_of_rows,
 )
 
 # -- golden bytes: body and outside buffers as another implementation would write them, and what they mean -------------
@@ -424,6 +424,6 @@ def test_some_of_the_documents_are_encoded_as_if_they_were_all(is_packed):
     documents = decode_documents(encode_documents(DocumentArray([Document(text=text) for text in "abcd"])))
     if not is_packed:
         documents[0].text = "other"
-    found = decode_documents(encode_between(documents, 1, 3))
+    found = decode_documents(encoder_of_rows(documents)(1, 3))
     assert documents.is_packed is is_packed
     assert found == documents[1:3]

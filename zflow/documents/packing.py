@@ -7,7 +7,7 @@ those of chunks, then those of matches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -31,7 +31,6 @@ from zflow.errors import InvalidDocument
 
 _SPLIT_IT = "send fewer documents in one request (request_size)"
 _TEXTUAL = ("text", "uri", "mime_type", "modality", "weight")
-_NOTHING_ELSE = frozenset(_TEXTUAL)
 
 # A Packer keeps its memory, and a new one costs as much as a small message; one in use is nobody else's.
 _packers: list[msgpack.Packer] = []
@@ -74,16 +73,23 @@ def pack(table: Columns) -> list[Buffer]:
     return [_packed(_body(table, outside)), *outside]
 
 
-def pack_between(table: Columns, start: int, stop: int) -> list[Buffer]:
-    """As `pack` of the rows from `start` to before `stop`; no table of these is made where they have texts alone."""
+def packer_of_rows(table: Columns) -> Callable[[int, int], list[Buffer]]:
+    """What packs the rows of `table` from one place to before another, and raises, as `pack` does.
+
+    Where documents have texts alone it makes no table of theirs.
+    """
     values = table.values
-    if table.arrays or table.nested or not values.keys() <= _NOTHING_ELSE:
-        return pack(table.between(start, stop))
-    body: dict[str, Any] = {"n": stop - start, "id": table.ids[start:stop]}
-    for name in _TEXTUAL:
-        if name in values:
-            body[name] = values[name][start:stop]
-    return [_packed(body)]
+    if table.arrays or table.nested or not values.keys() <= set(_TEXTUAL):
+        return lambda start, stop: pack(table.between(start, stop))
+    ids, columns = table.ids, [(name, values[name]) for name in _TEXTUAL if name in values]
+
+    def pack_rows(start: int, stop: int) -> list[Buffer]:
+        body: dict[str, Any] = {"n": stop - start, "id": ids[start:stop]}
+        for name, column in columns:
+            body[name] = column[start:stop]
+        return [_packed(body)]
+
+    return pack_rows
 
 
 def _packed(body: dict[str, Any]) -> bytes:

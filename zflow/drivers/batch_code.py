@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsFloat
 
 from zflow.batching import Batching
@@ -25,6 +25,7 @@ from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidReque
 from zflow.executor import Executor
 from zflow.roles.contract import Batch, failure
 from zflow.wire.header import Kind, Message
+from zflow.wire.payload import encoder_of_rows
 
 _ALONE = frozenset({"docs", "docs_matrix", "docs_map"})  # what the whole batch has in another form, or not at all
 
@@ -44,6 +45,9 @@ class BatchCode(UserCode):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        endpoints = Executor.endpoints(self._executor).values()
+        metrics = [endpoint.batching.metric for endpoint in endpoints if endpoint.batching is not None]
+        self.may_be_asked_meanwhile = metrics.count(None) == len(metrics)  # a metric is user code, and runs alone
         self._members: list[_Member] = []  # of the call that is under way
 
     def __call__(self, message: Message) -> Message | None:
@@ -54,11 +58,9 @@ class BatchCode(UserCode):
         noted = self._noted
         if noted is None:
             return self._run_batch(batch)
-        for request in batch.members:
-            noted.begin(request.call_id)
+        noted.runs(b"".join([request.call_id for request in batch.members]))
         outcomes = self._run_batch(batch)
-        for request in batch.members:
-            noted.end(request.call_id)
+        noted.rests()
         return outcomes
 
     def _run_batch(self, batch: Batch) -> Batch:
@@ -99,16 +101,13 @@ class BatchCode(UserCode):
         return member
 
     def _run_together(self, batching: Batching, members: Sequence[_Member]) -> None:
-        if not members:
-            return
-        limit = math.inf if batching.flush_all else batching.preferred_batch_size or math.inf
-        sizes = _sizes_of_calls([cost for member in members for cost in member.costs], limit)
-        start = 0
-        for docs, size in zip(divide(concatenate([member.call.docs for member in members]), sizes), sizes):
-            shares = _shares(members, start, start + size)
-            if start:
+        is_first = True
+        for docs, shares in _calls(
+            members, math.inf if batching.flush_all else batching.preferred_batch_size or math.inf
+        ):
+            if not is_first:
                 self._look()  # somebody may have given up while the call before was running
-            start += size
+            is_first = False
             if all(member.is_settled for member, _ in shares):
                 continue  # nobody waits for it any more
             try:
@@ -122,6 +121,7 @@ class BatchCode(UserCode):
 
     def _share_out(self, made: DocumentArray, shares: Sequence[tuple[_Member, int]]) -> None:
         """Answer those whose Documents are all among `made`, and keep the others' until the rest of them is made."""
+        encode = encoder_of_rows(made)
         start = 0
         for member, count in shares:
             stop = start + count
@@ -129,7 +129,7 @@ class BatchCode(UserCode):
                 member.made.append(made[start:stop])
             elif member.outcome is None:
                 try:
-                    member.outcome = member.call.reply_between(made, start, stop)
+                    member.outcome = member.call.reply(encode(start, stop))
                 except Exception as error:  # it cannot travel
                     self._fail([member], error)
             start = stop
@@ -247,6 +247,23 @@ def _measured(metric: Metric, docs: DocumentArray) -> list[float]:
             raise ValueError(f"{told}; a number from 0 is due")
         costs.append(cost)
     return costs
+
+
+def _calls(members: Sequence[_Member], limit: float) -> Iterator[tuple[DocumentArray, list[tuple[_Member, int]]]]:
+    """The Documents of each call that is to be made, and how many of them are whose.
+
+    None costs more than `limit`, unless it has only one Document.
+    """
+    docs = concatenate([member.call.docs for member in members])
+    if sum([sum(member.costs) for member in members]) <= limit:  # the usual one
+        if docs:
+            yield docs, [(member, len(member.costs)) for member in members if member.costs]
+        return
+    sizes = _sizes_of_calls([cost for member in members for cost in member.costs], limit)
+    start = 0
+    for some, size in zip(divide(docs, sizes), sizes):
+        yield some, _shares(members, start, start + size)
+        start += size
 
 
 def _sizes_of_calls(costs: Sequence[float], limit: float) -> list[int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import zmq
@@ -26,7 +26,7 @@ from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
 from zflow.roles import admission
-from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Step, Steps
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
@@ -154,10 +154,14 @@ class Carrier:
 
     def deliver(self, link: Link, message: Message) -> None:
         """A local end says `message`."""
-        self.look_up()  # a replica that is leaving must not be sent what it could lose
-        self.carry(self.role.receive(link, message, clock()))
+        self.carry(self.hear(link, message))
 
-    def carry(self, steps: Steps) -> None:
+    def hear(self, link: Link, message: Message) -> Steps:
+        """A local end says `message`: the steps that are to be carried for it."""
+        self.look_up()  # a replica that is leaving must not be sent what it could lose
+        return self.role.receive(link, message, clock())
+
+    def carry(self, steps: Iterable[Step]) -> None:
         """Carry out `steps`, and those that follow from what fails."""
         for link, message in steps:
             if link == EXECUTOR:

@@ -18,9 +18,9 @@ from zflow.endpoints import Endpoint
 from zflow.errors import ExecutorError, description_of
 from zflow.tracebacks import with_own_line
 from zflow.wire.conditions import WHEN
-from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Part, excess, part
+from zflow.wire.frames import DOCUMENTS, PARAMETERS, RESULTS, Buffer, Part, excess, part
 from zflow.wire.header import NO_REDUCE, Kind, Message
-from zflow.wire.payload import decode_documents, decode_map, encode_between, encode_documents, encode_map
+from zflow.wire.payload import decode_documents, decode_map, encode_documents, encode_map
 
 Made = tuple[DocumentArray, dict[str, Any] | None]  # documents and, where there are any, results
 
@@ -157,9 +157,9 @@ class Call:
             parts.append(part(RESULTS, f"{self.node}/{replica}", [encode_map(results, "results")]))
         return self._of_parts(kind, parts)
 
-    def reply_between(self, documents: DocumentArray, start: int, stop: int) -> Message:
-        """The REPLY of those of `documents` from `start` to before `stop`. Raises as `message` does."""
-        return self._of_parts(Kind.REPLY, [part(DOCUMENTS, self.node, encode_between(documents, start, stop))])
+    def reply(self, documents: Sequence[Buffer]) -> Message:
+        """The REPLY of `documents`, which are encoded. Raises as `message` does."""
+        return self._of_parts(Kind.REPLY, [part(DOCUMENTS, self.node, documents)])
 
     def _of_parts(self, kind: Kind, parts: Sequence[Part]) -> Message:
         too_much = excess(parts)

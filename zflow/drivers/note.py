@@ -13,10 +13,10 @@ from contextlib import suppress
 
 from zflow.wire.header import CALL_ID
 
-SIZE = 4096
+SIZE = 8192
 _EMPTY = bytes(CALL_ID)
-_INCOMPLETE = b"\x01"  # in the first place, which is no call's: more ran at once than there are places
-_ON_THIS_THREAD = slice(CALL_ID, 2 * CALL_ID)
+_COMPLETE, _INCOMPLETE = b"\x00", b"\x01"  # the first place is no call's: more run at once than there are places
+_BESIDE = SIZE // 2  # from there on are the places of calls that run beside the thread's own
 
 
 class Note:
@@ -35,16 +35,24 @@ class Note:
         finally:
             os.close(descriptor)
         self.deaths = calls_in(before)
-        self._free = [slice(at, at + CALL_ID) for at in range(2 * CALL_ID, SIZE, CALL_ID)]
+        self._free = [slice(at, at + CALL_ID) for at in range(_BESIDE, SIZE, CALL_ID)]
         self._places: dict[bytes, slice] = {}
+        self._end = CALL_ID
 
-    def runs(self, call_id: bytes) -> None:
-        """The thread that all calls are handed to is at work on this one, and on no other."""
-        self._memory[_ON_THIS_THREAD] = call_id
+    def runs(self, call_ids: bytes) -> None:
+        """The thread that all calls are handed to is at work on these, one behind the other, and on no others."""
+        self._end = CALL_ID + len(call_ids)
+        if self._end > _BESIDE:
+            self._memory[:1] = _INCOMPLETE
+        else:
+            self._memory[CALL_ID : self._end] = call_ids
 
     def rests(self) -> None:
         """That thread has done what it was given to do."""
-        self._memory[_ON_THIS_THREAD] = _EMPTY
+        if self._end > _BESIDE:
+            self._memory[:1] = _COMPLETE
+        else:
+            self._memory[CALL_ID : self._end] = bytes(self._end - CALL_ID)
 
     def begin(self, call_id: bytes) -> None:
         """A call runs from now on, maybe beside others."""

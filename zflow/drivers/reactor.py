@@ -13,11 +13,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 
 from zflow.drivers.carrier import Carrier, clock
 from zflow.drivers.directory import Directory
-from zflow.roles.contract import EXECUTOR, Role
+from zflow.drivers.porter import Porter
+from zflow.roles.contract import EXECUTOR, Batch, Role, Steps
 from zflow.wire.header import Kind, Message
 
 _LINGER_MS = 1000
@@ -45,8 +47,8 @@ class Reactor:
     """`role` behind a bound socket. executor: what runs the REQUESTs for the local link "executor", on this thread.
 
     bind: ``ipc://path`` or ``tcp://host:port`` (port 0: the kernel chooses; `address` tells). Raises PortInUse.
-    grace: seconds that `run` may take to drain after `stop`. keys, report: as for the Carrier. Raises ConfigError for
-    keys that cannot be used.
+    has_porter: while the executor runs a Batch, another thread keeps the door. grace: seconds that `run` may take to
+    drain after `stop`. keys, report: as for the Carrier. Raises ConfigError for keys that cannot be used.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Reactor:
         bind: str,
         directory: Directory | None = None,
         executor: LocalEnd | None = None,
+        has_porter: bool = False,
         grace: float = 25.0,
         keys: str = "",
         report: Callable[[str], None] | None = None,
@@ -75,6 +78,7 @@ class Reactor:
         self._carrier.add_reader(self._wake_in, self._woken)
         directory.on_change(self._wake)
         self._thread = 0
+        self._porter = Porter(self._carrier, self._wake) if has_porter else None
         if executor is not None:
             executor.attach(wake=self._wake, look=self._look)
 
@@ -89,28 +93,19 @@ class Reactor:
 
     def run(self) -> None:
         """Serve until stopped and drained, then close every socket."""
-        carrier, executor = self._carrier, self._executor
         self._thread = threading.get_ident()
         hears_signals = self._hear_signals()
+        porter = self._porter
         try:
-            while not self._is_done():
-                if executor is None:
-                    carrier.turn(self._stop_at)
-                    continue
-                carrier.turn(0.0 if carrier.asked or executor.is_ready else self._stop_at)
-                if carrier.asked:
-                    said = executor(carrier.asked.popleft())
-                elif executor.is_ready:
-                    said = self._step_on(executor)
-                else:
-                    continue
-                if said is not None:
-                    carrier.deliver(EXECUTOR, said)
-                carrier.expect_many()
+            if porter is None:
+                self._serve()
+            else:
+                with porter:
+                    self._serve_with(porter)
         finally:
             if hears_signals:
                 signal.set_wakeup_fd(-1)
-            carrier.close(_LINGER_MS)
+            self._carrier.close(_LINGER_MS)
             os.close(self._wake_in)
             wake_out, self._wake_out = self._wake_out, -1  # a late `stop` must not write to who gets the number next
             os.close(wake_out)
@@ -138,6 +133,46 @@ class Reactor:
         except OSError:
             pass  # stopped already, or the pipe is full of earlier calls: either way the loop knows
 
+    def _serve(self) -> None:
+        carrier, executor = self._carrier, self._executor
+        while not self._is_done():
+            if executor is None:
+                carrier.turn(self._stop_at)
+                continue
+            carrier.turn(0.0 if carrier.asked or executor.is_ready else self._stop_at)
+            self._go_on(executor)
+
+    def _serve_with(self, porter: Porter) -> None:
+        """As above; and the answers of a Batch leave while the next one runs, if there is one already."""
+        carrier, executor = self._carrier, self._executor
+        assert executor is not None
+        asked = carrier.asked
+        answers: Steps = []
+        while answers or not self._is_done():
+            carrier.turn(0.0 if answers or asked or executor.is_ready else self._stop_at)
+            if asked and isinstance(asked[0], Batch):
+                with porter.at_the_door(answers):
+                    said = executor(asked.popleft())
+                answers = carrier.hear(EXECUTOR, said) if said is not None else []
+                carrier.expect_many()
+            else:
+                carrier.carry(answers)
+                answers = []
+                self._go_on(executor)
+
+    def _go_on(self, executor: LocalEnd) -> None:
+        """Begin what was asked, or go on with what is under way."""
+        carrier = self._carrier
+        if carrier.asked:
+            said = executor(carrier.asked.popleft())
+        elif executor.is_ready:
+            said = self._step_on(executor)
+        else:
+            return
+        if said is not None:
+            carrier.deliver(EXECUTOR, said)
+        carrier.expect_many()
+
     def _step_on(self, executor: LocalEnd) -> Message | None:
         """Step until it is time to look at the door again; what the last step had to say.
 
@@ -158,16 +193,22 @@ class Reactor:
         """
         if threading.get_ident() != self._thread or self._executor is None:
             return
+        with nullcontext() if self._porter is None else self._porter.place:
+            heard = self._heard_meanwhile()
+        for message in heard:
+            self._executor(message)
+
+    def _heard_meanwhile(self) -> list[Message]:
         carrier = self._carrier
-        carrier.expect_many()
-        carrier.turn(0.0)
+        if self._porter is None or not self._porter.is_at_the_door:
+            carrier.expect_many()
+            carrier.turn(0.0)
         heard = [message for message in carrier.asked if message.kind is not Kind.REQUEST]
         if heard:
             begun = [message for message in carrier.asked if message.kind is Kind.REQUEST]
             carrier.asked.clear()
             carrier.asked.extend(begun)
-            for message in heard:
-                self._executor(message)
+        return heard
 
     def _hear_signals(self) -> bool:
         """Have signals written to the pipe, if this is the thread that gets them and nobody else has asked for them."""

@@ -225,7 +225,14 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note
         weigh=user_code.weigh,
     )
     _let_tell(role.door, log, {"of": plan.name})
-    return Reactor(role, bind=bind, executor=user_code, keys=plan.keys, report=partial(log.warning, "%s"))
+    return Reactor(
+        role,
+        bind=bind,
+        executor=user_code,
+        has_porter=user_code.may_be_asked_meanwhile,
+        keys=plan.keys,
+        report=partial(log.warning, "%s"),
+    )
 
 
 def _let_tell(door: FrontDoor, log: Log, only: Mapping[str, Any] = {}) -> None:

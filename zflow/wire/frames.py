@@ -45,6 +45,8 @@ class Part(NamedTuple):
 
 def part(kind: int, label: str, buffers: Sequence[Buffer], shard: int | None = None) -> Part:
     """A part made here, of whole buffers."""
+    if len(buffers) == 1 and type(buffers[0]) is bytes and buffers[0]:  # the common case: nothing is large
+        return Part(kind, label, shard, [len(buffers[0])], buffers)
     sizes = [memoryview(buffer).nbytes if type(buffer) is not bytes else len(buffer) for buffer in buffers]
     return Part(kind, label, shard, sizes, [buffer for buffer, size in zip(buffers, sizes) if size])
 

@@ -6,11 +6,11 @@ the roles call: values to buffers, and foreign buffers to values or a ProtocolEr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.documents import DocumentArray
-from zflow.documents.packing import pack, pack_between, pack_plain
+from zflow.documents.packing import pack, pack_plain, packer_of_rows
 from zflow.documents.plain_values import Untravelable
 from zflow.documents.unpacking import count, unpack, unpack_plain
 from zflow.errors import InvalidRequest
@@ -27,12 +27,12 @@ def encode_documents(documents: DocumentArray) -> list[Buffer]:
     return pack(documents._table())
 
 
-def encode_between(documents: DocumentArray, start: int, stop: int) -> list[Buffer]:
-    """As `encode_documents` of ``documents[start:stop]``; of a packed array none is unpacked."""
+def encoder_of_rows(documents: DocumentArray) -> Callable[[int, int], list[Buffer]]:
+    """What encodes `documents` from one place to before another, as `encode_documents` does; it unpacks none."""
     columns = documents._columns
     if columns is None:
-        return encode_documents(documents[start:stop])
-    return pack_between(columns, start, stop)
+        return lambda start, stop: encode_documents(documents[start:stop])
+    return packer_of_rows(columns)
 
 
 def decode_documents(buffers: Sequence[Buffer]) -> DocumentArray:

@@ -154,11 +154,11 @@ class Carrier:
 
     def deliver(self, link: Link, message: Message) -> None:
         """A local end says `message`."""
-        self.carry(self.hear(link, message))
+        self.look_up()  # a replica that is leaving must not be sent what it could lose
+        self.carry(self.role.receive(link, message, clock()))
 
     def hear(self, link: Link, message: Message) -> Steps:
-        """A local end says `message`: the steps that are to be carried for it."""
-        self.look_up()  # a replica that is leaving must not be sent what it could lose
+        """As `deliver`, but the steps that follow are for you to `carry`: answers can wait for what is more urgent."""
         return self.role.receive(link, message, clock())
 
     def carry(self, steps: Iterable[Step]) -> None:

@@ -3,9 +3,9 @@
 Three rules:
 
 1. One call runs at a time, on the worker's own thread; between calls everything that waits at the door is read, so
-   that a cancel or a deadline still finds its call in the queue. What is batched runs as one call together, while which
-   the driver may go on reading. Calls of
-   concurrent endpoints (`async def`) run beside it, `concurrency` of them at once.
+   that a cancel or a deadline still finds its call in the queue. What is batched runs as one call together, and what
+   comes in meanwhile may be read. Calls of concurrent endpoints (`async def`) run beside it, `concurrency` of them at
+   once.
 2. A connection may have `credit` calls here, running or queued. What exceeds it, comes after a DRAIN or has run out
    of time is answered at once with a FAILURE that says it was not started.
 3. A call that runs and that nobody waits for any more (cancelled, out of time, its caller gone) is not stopped here:

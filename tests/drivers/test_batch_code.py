@@ -427,9 +427,9 @@ def test_without_a_metric_documents_count_and_are_decoded_once(monkeypatch):
     assert opened == [1]
 
 
-def test_only_what_needs_no_user_code_is_weighed_while_user_code_runs():
-    assert weighing(None).may_be_asked_meanwhile
-    assert not weighing(length).may_be_asked_meanwhile
+def test_a_metric_is_never_asked_while_user_code_runs():
+    assert weighing(None).has_porter
+    assert not weighing(length).has_porter
 
 
 def test_of_branches_the_joined_documents_count():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from tests.support.peers import ANY_PORT, Answers, Gate, Served, Stranger, child
 from zflow.client import Client
 from zflow.documents.document import Document
 from zflow.drivers import carrier
+from zflow.drivers import reactor as reactor_module
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import Reactor
 from zflow.errors import PortInUse, Unavailable
@@ -144,7 +146,7 @@ def test_what_is_under_way_never_keeps_it_from_the_door():
     assert not thread.is_alive()
 
 
-# -- while a batch runs --------------------------------------------------------------------------------------------
+# -- while user code runs ----------------------------------------------------------------------------------------------
 
 
 class Together(Answers):
@@ -202,19 +204,48 @@ def test_while_a_batch_runs_it_is_heard_and_answered_at_the_door():
         caller.greet()
         ask(caller, 1, 2)
         hold_until(lambda: served.local.ran)
-        ask(caller, 3)
+        ask(caller, 3, 4)
         caller.tell(Message(Kind.PING, FIRST))
         status = caller.hear()
         assert status is not None and status.kind is Kind.STATUS
         details = decode_map(status.parts[0].buffers()[0])
-        assert (details["inflight"], details["queued"]) == (2, 1)
-        ask(caller, 4)
+        assert (details["inflight"], details["queued"]) == (2, 2)
         served.local.go_on()
         hold_until(lambda: len(served.local.ran) == 2)
         assert sorted(replies(caller, 2)) == [1, 2], "they leave while the next batch runs"
         served.local.go_on()
         assert sorted(replies(caller, 2)) == [3, 4]
         assert len(served.local.threads) == 1, "user code stays on its thread"
+
+
+def porters() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "zflow-porter"]
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_after_a_call_that_took_its_time_the_next_has_a_porter(monkeypatch, is_long):
+    monkeypatch.setattr(reactor_module, "_LONG", -1.0 if is_long else math.inf)
+    gate = Gate()
+
+    def local(request: Message) -> Message:
+        return gate(request) if request.call_id == SECOND else echo(request)
+
+    with Served(local, has_porter=True) as served, Stranger(served.address) as caller:
+        caller.greet()
+        caller.tell(Message(Kind.REQUEST, FIRST, "/"))
+        first = caller.hear()
+        assert first is not None and first.kind is Kind.REPLY
+        caller.tell(Message(Kind.REQUEST, SECOND, "/"))
+        assert gate.entered.wait(5.0)
+        caller.tell(Message(Kind.PING, THIRD))
+        if is_long:
+            status = caller.hear()
+            assert status is not None and status.kind is Kind.STATUS
+        assert len(porters()) == is_long
+        gate.open()
+        heard = {message.kind for message in (caller.hear() for _ in range(2 - is_long)) if message is not None}
+        assert heard == {Kind.REPLY} if is_long else {Kind.REPLY, Kind.STATUS}
+    assert not porters()
 
 
 def test_who_is_given_up_while_a_batch_runs_is_told_to_user_code_or_never_runs():
@@ -246,7 +277,7 @@ def test_a_stop_while_a_batch_runs_is_told_at_once_and_its_answers_still_leave()
         served.local.go_on()
         assert sorted(replies(caller, 2)) == [1, 2]
         served.stop()
-    assert "zflow-porter" not in [thread.name for thread in threading.enumerate()]
+    assert not porters()
 
 
 # -- stopping --------------------------------------------------------------------------------------------------------
@@ -387,6 +418,7 @@ import faulthandler, os, random, signal, sys, threading, time
 from tests.support.executors import echo
 from tests.support.peers import ANY_PORT, Answers
 from zflow.drivers import carrier
+from zflow.drivers import reactor as reactor_module
 from zflow.drivers.identity import new_id
 from zflow.drivers.reactor import Reactor
 from zflow.roles.worker import Worker

@@ -47,7 +47,7 @@ class BatchCode(UserCode):
         super().__init__(*arguments, **more)
         endpoints = Executor.endpoints(self._executor).values()
         metrics = [endpoint.batching.metric for endpoint in endpoints if endpoint.batching is not None]
-        self.may_be_asked_meanwhile = metrics.count(None) == len(metrics)  # a metric is user code, and runs alone
+        self.has_porter = metrics.count(None) == len(metrics)  # a metric is user code, and is never called beside it
         self._members: list[_Member] = []  # of the call that is under way
 
     def __call__(self, message: Message) -> Message | None:

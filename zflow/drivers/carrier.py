@@ -105,7 +105,8 @@ class Carrier:
     def turn(self, until: float | None) -> bool:
         """Deliver what has come in, dial what is due; first sleep until something comes, or until the time `until`.
 
-        Returns whether anything had come in.
+        Returns whether anything had come in or was due. Either may have been answered, and who sleeps on `descriptors`
+        does not learn what comes in while something is sent: it turns until nothing is left.
         """
         now = clock()
         if self._undialled:
@@ -121,12 +122,13 @@ class Carrier:
             if reader is not None:  # an earlier one of this round may have closed it
                 reader()
         due = self.role.next_deadline()
-        if due is not None and due <= (now := clock()):
+        is_due = due is not None and due <= (now := clock())
+        if is_due:
             self.carry(self.role.expire(now))
         self.look_up()
         if self._has_leaving:
             self._close_left()
-        return bool(ready)
+        return is_due or bool(ready)
 
     def look_up(self) -> None:
         """Act on what has changed in the directory; it costs one comparison if nothing has."""

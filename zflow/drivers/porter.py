@@ -1,15 +1,18 @@
-"""Keeps the door while user code of a batch runs: on a thread of its own, and only then.
+"""Keeps the door while user code runs that takes its time: on a thread of its own, and only then.
 
-What a request costs a worker besides user code (to be read, opened, answered) is paid for each one of a batch, and
-would all be paid between two calls. A model spends its time outside of Python's lock: meanwhile the porter sends the
-answers of the last batch and reads the requests of the next.
+What a request costs a worker besides user code (to be read, opened, answered) would be paid between two calls, for a
+batch as often as it has requests. A model spends its time outside of Python's lock: meanwhile the porter sends the
+answers of the last call and reads the requests of the next. User code stays on the thread that its Executor was made
+on, because connections, handles of devices and whatever is bound to a thread were made there.
 
-User code that keeps that lock would keep the answers from leaving, one every 5 ms. Whether it does is not asked but
-seen: where answers are left when it returns, it runs without a porter the next time, and twice as often after each such
-time. Measured with batches of 32 and 8 ms, of the ideal 3,902 documents a second: 3,540 with a porter where 3,010 were
-without one; and where all of the 8 ms are Python 3,150, as without, and not 2,360.
+User code that keeps Python's lock would keep the answers from leaving, one every 5 ms. Whether it does is not asked but
+seen: where answers are left when it returns, the next call has no porter, and after each such time twice as many.
 
-A carrier belongs to whoever holds `place`: the thread that runs user code, but while it does. The porter sleeps without
+Measured (2 cores, bare pyzmq in the same runs): batches of 32 for a model of 8.2 ms, of the ideal 3,902 documents a
+second 3,540 with a porter and 3,010 without; where all of the 8.2 ms are Python 3,120 and 3,150, and 2,360 if it never
+rested. Four replicas of 5 ms, of the ideal 800 requests a second: 750 with and 739 without.
+
+A carrier belongs to whoever holds `place`: the thread of user code, unless that is at work. The porter sleeps without
 it, on descriptors, which tell only that something *may* have come (see asynchronous.py), and finds out when it has it.
 """
 
@@ -25,7 +28,7 @@ from zflow.drivers.carrier import Carrier, clock
 from zflow.roles.contract import Step, Steps
 
 _PATIENCE = 5.0  # seconds until the porter has left; it waits for nothing but sockets
-_LONGEST_PAUSE = 1024  # batches
+_LONGEST_PAUSE = 1024  # calls
 _LONGEST = 3600.0  # seconds of one sleep; poll counts milliseconds in 31 bits
 
 
@@ -41,7 +44,7 @@ class Porter:
         self._carrier = carrier
         self._wake = wake
         self._answers: deque[Step] = deque()
-        self._rests = 0  # batches that are run without it
+        self._rests = 0  # calls that are run without it
         self._pause = 1  # how many of them, next time
         self._is_dismissed = False
         self._failure: BaseException | None = None

@@ -23,6 +23,7 @@ from zflow.roles.contract import EXECUTOR, Batch, Role, Steps
 from zflow.wire.header import Kind, Message
 
 _LINGER_MS = 1000
+_LONG = 1e-3  # seconds of a call from which on a porter is worth its while: calling it costs 20 us
 _BETWEEN_LOOKS = 50e-6  # seconds; what comes in meanwhile would otherwise have come one item later
 
 
@@ -47,7 +48,7 @@ class Reactor:
     """`role` behind a bound socket. executor: what runs the REQUESTs for the local link "executor", on this thread.
 
     bind: ``ipc://path`` or ``tcp://host:port`` (port 0: the kernel chooses; `address` tells). Raises PortInUse.
-    has_porter: while the executor runs a Batch, another thread keeps the door. grace: seconds that `run` may take to
+    has_porter: another thread keeps the door while the executor takes its time. grace: seconds that `run` may take to
     drain after `stop`. keys, report: as for the Carrier. Raises ConfigError for keys that cannot be used.
     """
 
@@ -143,14 +144,17 @@ class Reactor:
             self._go_on(executor)
 
     def _serve_with(self, porter: Porter) -> None:
-        """As above; and the answers of a Batch leave while the next one runs, if there is one already."""
+        """As above; and while user code runs that takes its time, the porter keeps the door."""
         carrier, executor = self._carrier, self._executor
         assert executor is not None
         asked = carrier.asked
         answers: Steps = []
+        is_long = False  # so was the last call, and so will be the next
         while answers or not self._is_done():
             carrier.turn(0.0 if answers or asked or executor.is_ready else self._stop_at)
-            if asked and isinstance(asked[0], Batch):
+            is_call = bool(asked) and asked[0].kind is Kind.REQUEST
+            begun = clock()
+            if is_call and (is_long or isinstance(asked[0], Batch)):
                 with porter.at_the_door(answers):
                     said = executor(asked.popleft())
                 answers = carrier.hear(EXECUTOR, said) if said is not None else []
@@ -159,6 +163,8 @@ class Reactor:
                 carrier.carry(answers)
                 answers = []
                 self._go_on(executor)
+            if is_call:
+                is_long = clock() - begun > _LONG
 
     def _go_on(self, executor: LocalEnd) -> None:
         """Begin what was asked, or go on with what is under way."""

@@ -48,7 +48,7 @@ class UserCode:
     """
 
     weigh: Weigh | None = None  # a request that is to be run with others; None where none is
-    may_be_asked_meanwhile = False  # to weigh a request, by another thread than the one that runs user code
+    has_porter = True  # whether requests may be read while user code runs: not where user code has a say in that
 
     def __init__(
         self, executor: Executor, *, name: str, report: Report, remark: Remark = unheard, noted: Note | None = None

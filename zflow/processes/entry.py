@@ -229,7 +229,7 @@ def _make_worker(plan: WorkerPlan, bind: str, lifeline: Lifeline, log: Log, note
         role,
         bind=bind,
         executor=user_code,
-        has_porter=user_code.may_be_asked_meanwhile,
+        has_porter=user_code.has_porter,
         keys=plan.keys,
         report=partial(log.warning, "%s"),
     )

@@ -152,16 +152,17 @@ class Reactor:
         is_long = False  # so was the last call, and so will be the next
         while answers or not self._is_done():
             carrier.turn(0.0 if answers or asked or executor.is_ready else self._stop_at)
-            is_call = bool(asked) and asked[0].kind is Kind.REQUEST
             begun = clock()
+            is_call = bool(asked) and asked[0].kind is Kind.REQUEST
             if is_call and (is_long or isinstance(asked[0], Batch)):
                 with porter.at_the_door(answers):
                     said = executor(asked.popleft())
-                answers = carrier.hear(EXECUTOR, said) if said is not None else []
+                answers = [] if said is None else carrier.hear(EXECUTOR, said)
                 carrier.expect_many()
             else:
-                carrier.carry(answers)
-                answers = []
+                if answers:
+                    carrier.carry(answers)
+                    answers = []
                 self._go_on(executor)
             if is_call:
                 is_long = clock() - begun > _LONG

@@ -9,7 +9,7 @@ import pytest
 
 from zflow.documents.columns import rows_of
 from zflow.documents.limits import MAX_ITEMS
-from zflow.documents.unpacking import count, guarded, unpack, unpack_body, unpack_plain
+from zflow.documents.unpacking import guarded, unpack, unpack_body, unpack_plain
 from zflow.errors import ProtocolError
 
 
@@ -320,48 +320,3 @@ def test_items_are_counted_across_the_body():
     assert unpack_body(msgpack.packb([values, values[:-10]]))[0] == values
     with pytest.raises(ProtocolError, match="more than 1000000 items"):
         unpack_body(msgpack.packb([values, values, 1]))
-
-
-# -- how many there are ------------------------------------------------------------------------------------------------
-
-COUNTED = {
-    "in front": ([msgpack.packb({"n": 3, "id": ["a", "b", "c"]})], 3),
-    "nothing but the count": ([msgpack.packb({"n": 0})], 0),
-    "behind everything": ([msgpack.packb({"id": ["a" * 200] * 2, "text": [None, "x"], "n": 2})], 2),
-    "a view, and buffers outside": ([memoryview(msgpack.packb({"n": MAX_ITEMS})), b"more"], MAX_ITEMS),
-    "a long one": ([msgpack.packb({"n": 9, "id": ["x" * 100] * 9})], 9),
-}
-
-
-@pytest.mark.parametrize("buffers, number", [pytest.param(*case, id=name) for name, case in COUNTED.items()])
-def test_documents_are_counted_without_being_unpacked(buffers, number):
-    assert count(buffers) == number
-
-
-MISCOUNTED = {
-    "no buffers": [],
-    "an empty body": [b""],
-    "no msgpack": [b"\xc1" * 100],
-    "a list": [msgpack.packb([1, 2])],
-    "no n": [msgpack.packb({"id": []})],
-    "a negative n": [msgpack.packb({"n": -1})],
-    "an n that is no number": [msgpack.packb({"n": [1]})],
-    "true": [msgpack.packb({"n": True})],
-    "too many": [msgpack.packb({"n": MAX_ITEMS + 1})],
-    "cut before n": [msgpack.packb({"id": ["a" * 200], "n": 1})[:100]],
-    "a map that claims four billion keys": [b"\xdf\xff\xff\xff\xff"],
-    "an array in front that claims four billion elements": [b"\x82\xa2id\xdd\xff\xff\xff\xff"],
-    "deep keys": [b"\x81" * 2000],
-    "keys that claim much": [b"\x81" + b"\xdc\xff\xff" * 1000],
-}
-
-
-@pytest.mark.parametrize("buffers", [pytest.param(case, id=name) for name, case in MISCOUNTED.items()])
-def test_what_cannot_be_counted_is_a_protocol_error(buffers):
-    tracemalloc.start()
-    try:
-        with pytest.raises(ProtocolError, match="documents: "):
-            count(buffers)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
-    finally:
-        tracemalloc.stop()

@@ -201,7 +201,7 @@ def test_one_connection_can_fill_a_batch_while_another_runs(executor, credit):
 
 def asked_of(executor, on, count, **more):
     """What a worker of `executor` begins at once, and when it wakes next, after a request with so many documents."""
-    role = worker_role("a/rep-0", executor, bind="ipc:///x", **more)
+    role = worker_role("a/rep-0", executor, bind="ipc:///x", **{"weigh": lambda request: count or None, **more})
     role.door.probes_all = False  # for which it would wake as well
     role.receive(ROUTE, Message(Kind.HELLO), 0.0)
     documents = DocumentArray([Document(text="abc") for _ in range(count)])

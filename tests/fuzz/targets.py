@@ -34,7 +34,6 @@ from zflow.wire.conditions import WHEN, check_entries, decode_condition
 from zflow.wire.frames import DOCUMENTS, cut
 from zflow.wire.header import Message, decode, encode, is_endpoint
 from zflow.wire.payload import (
-    count_documents,
     decode_documents,
     decode_map,
     encode_documents,
@@ -152,14 +151,11 @@ def _message(frames: list[bytes]) -> Message | None:
 
 
 def _documents(buffers: list[Any]) -> None:
-    with contextlib.suppress(ProtocolError):
-        count_documents(buffers)
     try:
         found = decode_documents(buffers)
     except ProtocolError as error:
         assert str(error)
         return
-    assert count_documents(buffers) == len(found)
     again = decode_documents(encode_documents(found))  # as columns: whoever hands them on has not asked for rows
     rows = reading.actual_documents(found)
     assert len(again) == len(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import msgpack
 import pytest
@@ -12,11 +11,11 @@ from tests.support.executors import details_of, fail, for_node, tell
 from tests.support.leftovers import leftovers
 from tests.support.small_flow import SmallFlow
 from zflow.errors import Cancelled, DeadlineExceeded, ExecutorError
-from zflow.roles.batching import Batching, Rule, count_of
+from zflow.roles.batching import Batching, Rule
 from zflow.roles.contract import EXECUTOR, Batch, Link, Steps, failure
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
-from zflow.wire.header import NO_REDUCE, NOT_STARTED, Kind, Message
+from zflow.wire.header import NOT_STARTED, Kind, Message
 from zflow.wire.payload import encode_map
 
 HEAD, OTHER = (b"head",), (b"other",)
@@ -54,11 +53,21 @@ def begun(steps: Steps) -> list[list[int]]:
     ]
 
 
+def count_of(message: Message) -> float | None:
+    """How many Documents `documents` has said there are; None for what cannot be read."""
+    try:
+        return (
+            sum(msgpack.unpackb(bytes(item.frames[0]))["n"] for item in message.parts if item.kind == DOCUMENTS) or None
+        )
+    except ValueError:
+        return None
+
+
 class Asked:
     """A worker with batching on ``/batched``, and the clock in a test's hands."""
 
     def __init__(self, *, credit: int = 100, **options: object) -> None:
-        rule = Rule("/batched", **{"size": SIZE, "timeout": TIMEOUT, **options})
+        rule = Rule("/batched", **{"size": SIZE, "timeout": TIMEOUT, "weigh": count_of, **options})
         self.batching: Batching = Batching({"/batched": rule}, alone=["/alone"])
         self.worker = Worker("a/rep-0", boot=bytes(16), credit=credit, batching=self.batching)
         for link in (HEAD, OTHER):
@@ -277,9 +286,8 @@ def test_names_only_matter_where_there_are_parameters(asked):
 
 
 def test_endpoints_of_one_default_method_go_together_and_those_with_rules_of_their_own_apart():
-    batching: Batching = Batching(
-        {"/a": Rule("/a"), "/default": Rule("/default")}, default=Rule("/default"), alone=["/alone"]
-    )
+    by_name = {name: Rule(name, weigh=any_document) for name in ("/a", "/default")}
+    batching: Batching = Batching(by_name, default=by_name["/default"], alone=["/alone"])
     worker = Worker("a/rep-0", boot=bytes(16), credit=9, batching=batching)
     worker.receive(HEAD, Message(Kind.HELLO), 0.0)
     for number, on in enumerate(["/a", "/x", "", "/default", "/a", "/y"]):
@@ -343,15 +351,6 @@ def test_documents_that_cost_nothing_are_batched_all_the_same():
     asked = Asked(size=10, weigh=lambda request: 0.0)
     assert asked.ask(1, 2) == []
     assert asked.expire(TIMEOUT) == [[1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("counts", "flags", "told"),
-    [([], 0, None), ([0], 0, None), ([3], 0, 3), ([2, 5, 1], 0, 5), ([2, 5, 1], NO_REDUCE, 8), ([0, 0], 0, None)],
-)
-def test_branches_count_as_many_documents_as_they_will_become(counts: Sequence[int], flags, told):
-    parts = [documents(count, f"branch{at}") for at, count in enumerate(counts)]
-    assert count_of(Message(Kind.REQUEST, call(1), parts=parts, flags=flags)) == told
 
 
 # -- deadlines, cancelling, losses -------------------------------------------------------------------------------------

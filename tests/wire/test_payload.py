@@ -18,7 +18,6 @@ from zflow.documents.arrays import ITEM_SIZES
 from zflow.documents.limits import INLINE
 from zflow.errors import InvalidDocument, InvalidRequest, ProtocolError
 from zflow.wire.payload import (
-    count_documents,
     decode_documents,
     decode_map,
     encode_documents,
@@ -410,13 +409,6 @@ def test_the_map_is_called_what_it_is():
 def test_a_map_is_due(wrong):
     with pytest.raises(InvalidRequest, match="a map"):
         encode_map(wrong)
-
-
-def test_documents_are_counted_in_what_was_encoded():
-    for number in (0, 1, 20_000):
-        assert count_documents(encode_documents(DocumentArray.empty(number))) == number
-    with pytest.raises(ProtocolError):
-        count_documents([b"\xc1"])
 
 
 @pytest.mark.parametrize("is_packed", [True, False])

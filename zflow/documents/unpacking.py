@@ -37,8 +37,6 @@ from zflow.errors import InvalidDocument, ProtocolError, nearest
 
 Made = TypeVar("Made")
 
-_COUNT_WITHIN = 32  # bytes of a body that has `n` in front
-
 _NONE = type(None)
 _STRING = frozenset((str, _NONE))
 _KINDS = {
@@ -55,11 +53,6 @@ _KINDS = {
 def unpack(buffers: Sequence[Buffer]) -> Columns:
     """The table of documents in `buffers`, its arrays views of them. Raises ProtocolError for anything malformed."""
     return guarded("documents", lambda: _Reader(buffers).table())
-
-
-def count(buffers: Sequence[Buffer]) -> int:
-    """How many documents the body says it has, read without unpacking it. Raises ProtocolError."""
-    return guarded("documents", lambda: _count(buffers))
 
 
 def unpack_plain(buffer: Buffer, name: str) -> dict[str, Any]:
@@ -79,34 +72,6 @@ def guarded(name: str, read: Callable[[], Made]) -> Made:
         raise ProtocolError(f"{name}: {error}") from error.__cause__
     except Exception as error:
         raise ProtocolError(f"{name}: {type(error).__name__}: {str(error)[:200]}") from error
-
-
-def _count(buffers: Sequence[Buffer]) -> int:
-    if not buffers:
-        raise ProtocolError("no body")
-    body = buffers[0]
-    if len(body) > MAX_BODY:
-        raise ProtocolError(f"a body of {len(body)} bytes, of at most {MAX_BODY}")
-    for enough in (_COUNT_WITHIN, len(body)):  # ours has the count in front; the protocol lets it stand anywhere
-        # Skipping builds nothing, but a key may be an array that claims more elements than there is memory for.
-        reader = msgpack.Unpacker(max_buffer_size=max(enough, 1), max_array_len=0, max_map_len=0)
-        reader.feed(body[:enough])
-        try:
-            return _count_from(reader)
-        except msgpack.OutOfData:
-            continue
-    raise ProtocolError("the body is cut short")
-
-
-def _count_from(reader: Any) -> int:
-    for _ in range(reader.read_map_header()):
-        if reader.unpack() == "n":
-            found = reader.unpack()
-            if type(found) is not int or not 0 <= found <= MAX_ITEMS:
-                raise ProtocolError("n is not the number of documents")
-            return found
-        reader.skip()
-    raise ProtocolError("the body has no n")
 
 
 def _plain_map(buffer: Buffer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from zflow.drivers.sockets import is_tcp
 from zflow.endpoints import DEFAULT, Endpoint
 from zflow.executor import Executor
 from zflow.roles.backlog import Room
-from zflow.roles.batching import Batching, Rule, Weigh, count_of
+from zflow.roles.batching import Batching, Rule, Weigh
 from zflow.roles.contract import group_of
 from zflow.roles.gateway import Gateway
 from zflow.roles.head import Head
@@ -138,7 +138,7 @@ def worker_role(
 
     deaths: the calls that the process before it died with; None where nobody knows.
     max_concurrency: how many calls of `async def` endpoints may run at once; each connection may have as many here.
-    weigh: what a request costs that is batched; if not given, its Documents count.
+    weigh: what a request costs that is batched; without it none is.
     """
     answered = Executor.endpoints(executor)  # of the base class: users may use the name
     endpoints = [{"name": on, "idempotent": idempotent or endpoint.idempotent} for on, endpoint in answered.items()]
@@ -155,7 +155,7 @@ def worker_role(
         idempotent=repeatable,
         is_concurrent=(lambda on: _runs_beside(Executor.endpoint(executor, on))) if is_asynchronous else None,
         concurrency=max_concurrency,
-        batching=_batching(answered, weigh or count_of),
+        batching=_batching(answered, weigh) if weigh is not None else None,
         deaths=deaths,
         describe=lambda: description,
     )

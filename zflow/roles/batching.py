@@ -22,10 +22,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
-from zflow.errors import ProtocolError
-from zflow.wire.frames import DOCUMENTS, PARAMETERS
-from zflow.wire.header import NO_REDUCE, Message
-from zflow.wire.payload import count_documents
+from zflow.wire.frames import PARAMETERS
+from zflow.wire.header import Message
 
 _SWEEP = 1024
 _EMPTY_MAP = b"\x80"
@@ -42,22 +40,11 @@ class Waiting(Protocol):
 CallT = TypeVar("CallT", bound=Waiting)
 
 
-def count_of(request: Message) -> float | None:
-    """How many documents `request` will give its method: of branches that are reduced by id, as many as the longest.
-
-    None where there are none. Raises ProtocolError where that cannot be read.
-    """
-    counts = [count_documents(part.buffers()) for part in request.parts if part.kind == DOCUMENTS]
-    if len(counts) > 1:
-        return (sum(counts) if request.flags & NO_REDUCE else max(counts)) or None
-    return counts[0] or None if counts else None
-
-
 class Rule:
     """How one endpoint is batched.
 
-    name: of the endpoint. size: the cost of a full batch, infinite for no limit. timeout: seconds. flush_all: a batch
-    is everything that waits. weigh: the cost of a request; None for one that has nothing to be put together.
+    name: of the endpoint. weigh: the cost of a request; None for one that has nothing to be put together. size: the
+    cost of a full batch, infinite for no limit. timeout: seconds. flush_all: a batch is everything that waits.
     """
 
     __slots__ = ("name", "size", "timeout", "flush_all", "weigh")
@@ -66,10 +53,10 @@ class Rule:
         self,
         name: str,
         *,
+        weigh: Weigh,
         size: float = math.inf,
         timeout: float = 10.0,
         flush_all: bool = False,
-        weigh: Weigh = count_of,
     ) -> None:
         self.name = name
         self.size = size
@@ -106,10 +93,7 @@ class Batching(Generic[CallT]):
             rule = None if request.endpoint in self._alone else self._default
             if rule is None:
                 return False
-        try:
-            cost = rule.weigh(request)
-        except ProtocolError:
-            return False  # whoever opens it will say what is wrong, to its caller alone
+        cost = rule.weigh(request)
         if cost is None:
             return False
         due = now + rule.timeout

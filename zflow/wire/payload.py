@@ -12,7 +12,7 @@ from typing import Any
 from zflow.documents import DocumentArray
 from zflow.documents.packing import pack, pack_plain, packer_of_rows
 from zflow.documents.plain_values import Untravelable
-from zflow.documents.unpacking import count, unpack, unpack_plain
+from zflow.documents.unpacking import unpack, unpack_plain
 from zflow.errors import InvalidRequest
 from zflow.wire.frames import Buffer
 
@@ -41,11 +41,6 @@ def decode_documents(buffers: Sequence[Buffer]) -> DocumentArray:
     Raises ProtocolError.
     """
     return DocumentArray._of_columns(unpack(buffers))
-
-
-def count_documents(buffers: Sequence[Buffer]) -> int:
-    """How many documents are said to be in `buffers`, which nobody has checked yet. Raises ProtocolError."""
-    return count(buffers)
 
 
 def encode_map(mapping: Mapping[str, Any], name: str = "parameters") -> bytes:

@@ -20,10 +20,16 @@ class Upper(Executor):
 
 
 class Repeatable(Executor):
-    """As Upper, and harmless to run twice."""
+    """As Upper, and harmless to run twice. work_ms: how long a call does nothing besides."""
+
+    def __init__(self, work_ms: float = 0.0, **more: Any) -> None:
+        super().__init__(**more)
+        self._work = work_ms / 1000
 
     @requests(idempotent=True)
     def upper(self, docs: DocumentArray, **_: object) -> None:
+        if self._work:
+            time.sleep(self._work)
         docs.texts = [text.upper() for text in docs.texts]
 
 

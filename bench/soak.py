@@ -140,13 +140,15 @@ def slope(looks: Sequence[Look], what: Callable[[Look], float]) -> float:
     return fitted.slope * 3600
 
 
-def soak(seconds: float, seed: int) -> int:
+def soak(seconds: float, seed: int, work_ms: float = 0.0) -> int:
     """Do it and print what came out. Returns 1 if a request did not get the one right answer."""
     from bench.executors import Repeatable
     from zflow import Flow
 
     print(f"random seed {seed}", flush=True)
-    with Flow(quiet=True).add(uses=Repeatable, replicas=REPLICAS, timeout_ready=60_000) as flow:
+    with Flow(quiet=True).add(
+        uses=Repeatable, uses_with={"work_ms": work_ms}, replicas=REPLICAS, timeout_ready=60_000
+    ) as flow:
         calibration = Load(flow.port)
         calibration.run(CALIBRATION_S, 0.0)
         rate = calibration.asked / CALIBRATION_S / 2
@@ -183,11 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0, metavar="N", help="how long (20)")
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="the same faults again")
+    parser.add_argument("--work", type=float, default=0.0, metavar="MS", help="how long each call takes besides (0)")
     options = parser.parse_args(arguments)
     if options.minutes <= 0:
         print("bench.soak: --minutes must be more than 0", file=sys.stderr)
         return 2
-    return soak(options.minutes * 60, random.randrange(1 << 32) if options.seed is None else options.seed)
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed
+    return soak(options.minutes * 60, seed, options.work)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,14 @@ def test_what_was_lost_or_wrong_is_told():
     assert "80 MB at first, 83 MB at last, +60.0 MB an hour" in told[6]
 
 
-def test_a_short_one_with_faults_loses_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("work", ["0", "3"])
+def test_a_short_one_with_faults_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], work: str
+):
     monkeypatch.setattr(soak, "CALIBRATION_S", 0.3)
     monkeypatch.setattr(soak, "PAUSE_S", (0.2, 0.3))
     monkeypatch.setattr(soak, "STOPPED_S", (0.1, 0.2))
-    assert soak.main(["--minutes", "0.05", "--seed", "1"]) == 0
+    assert soak.main(["--minutes", "0.05", "--seed", "1", "--work", work]) == 0
     told = capsys.readouterr().out
     assert "lost: 0" in told
     assert "replicas killed" in told or "replicas stopped" in told

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,7 @@ class Shout(Executor):
 """
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
 _SERVED = re.compile(r"(?:tcp://|access:\s+)127\.0\.0\.1:(\d+)")
 
 
@@ -95,6 +98,31 @@ def serve(processes: list[subprocess.Popen[str]], *words: str) -> int:
     processes.append(process)
     found = _SERVED.findall(read_until(process, _SERVED.pattern))
     return int(found[-1])
+
+
+def test_what_the_page_shows_works_as_it_stands_there(
+    server: RegistryServer, tmp_path: Path, processes: list[subprocess.Popen[str]], run_script: Callable[..., Any]
+) -> None:
+    """Only the address of the registry and the port are others; each command is to succeed, each name to be served."""
+    page = PAGE.replace("localhost:5000", server.host)
+    commands = [shlex.split(line, comments=True) for line in page.split("```sh\n")[1].split("```")[0].splitlines()]
+    *makes, serves = [[sys.executable, "-m", *words] for words in commands]
+    for words in makes:
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+    serves[-1] = "0"
+    process = subprocess.Popen(serves, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    processes.append(process)
+    port = _SERVED.findall(read_until(process, _SERVED.pattern))[-1]
+    [flow] = page.split("```python\n")[1].split("```")[0].splitlines()
+    asks = f"""
+from zflow import Client, Document, Flow
+
+print(Client(port={port}).post("/shout", Document(text="hello")).texts)
+with {flow.replace("Flow()", "Flow(quiet=True)")} as flow:
+    print(flow.post("/shout", Document(text="hello")).texts)
+"""
+    assert run_script(asks).stdout == "['HELLO!']\n['HELLO?']\n"
 
 
 def test_the_command_line_serves_it_and_a_flow_taps_it(uses: str, processes: list[subprocess.Popen[str]]) -> None:

@@ -155,6 +155,27 @@ def test_a_batch_with_nothing_to_send_before_it_teaches_nothing(door):
         assert run(door, 1) == [True]
 
 
+def test_where_no_thread_can_be_had_everything_works_without(door, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with door.porter as porter:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            with porter.at_the_door(answers(2)):
+                assert not porter.is_at_the_door
+        assert door.by() == [False, False]
+        assert run_without(door, 1023) and run(door, 1) == [True], "it is asked again later, and may be had by then"
+
+
+def run_without(door: Door, times: int) -> bool:
+    for _ in range(times):
+        with door.porter.at_the_door([]):
+            if door.porter.is_at_the_door:
+                return False
+    return True
+
+
 def test_its_failure_is_raised_where_user_code_returns(door):
     door.failure = AssertionError("a fault of ours")
     with pytest.raises(AssertionError, match="a fault of ours"), door.porter as porter, porter.at_the_door([]):

@@ -69,18 +69,14 @@ class Porter:
 
         Raises afterwards what it has failed by.
         """
-        if self._rests:
-            self._rests -= 1
+        if self._rests or not self._is_there():
+            self._rests = max(0, self._rests - 1)
             self._carrier.carry(answers)
             yield
             return
         self._answers.extend(answers)
         self.is_at_the_door = True
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._live, name="zflow-porter", daemon=True)
-            self._thread.start()
-        else:
-            self._wake()
+        self._wake()
         self.place.release()
         try:
             yield
@@ -91,6 +87,18 @@ class Porter:
                 self._learn(bool(answers))
         if self._failure is not None:
             raise self._failure
+
+    def _is_there(self) -> bool:
+        """Whether it lives by now. Where there is no room for another thread it does not, and is asked again later."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._live, name="zflow-porter", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._rests = _LONGEST_PAUSE
+                return False
+            self._thread = thread
+        return True
 
     def _learn(self, had_answers: bool) -> None:
         """Send what it has not come to, and see from that whether it is of any use."""

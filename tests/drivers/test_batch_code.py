@@ -20,7 +20,7 @@ from zflow.drivers.user_code import UserCode
 from zflow.errors import Cancelled, ExecutorError, InvalidRequest, RemoteError
 from zflow.executor import Executor, requests
 from zflow.response import error_of
-from zflow.roles.contract import Batch
+from zflow.roles.contract import Batch, Owed
 from zflow.wire.conditions import WHEN, encode_condition
 from zflow.wire.frames import DOCUMENTS, PARAMETERS, Part, part
 from zflow.wire.header import MAYBE_EXECUTED, NO_REDUCE, NOT_STARTED, Kind, Message
@@ -73,11 +73,17 @@ class Asked:
         outcomes = self.code(Batch(asked))
         assert isinstance(outcomes, Batch)
         assert [outcome.call_id for outcome in outcomes.members] == [message.call_id for message in asked]
-        return list(outcomes.members)
+        return sent(outcomes)
 
     def answers(self, *members: DocumentArray | Sequence[Part], **more: Any) -> list[DocumentArray]:
         """The Documents of each; all of them must have succeeded."""
         return [documents_of(outcome) for outcome in self.ask(*members, **more)]
+
+
+def sent(outcomes: Message | None) -> list[Message]:
+    """The outcomes as they leave."""
+    assert isinstance(outcomes, Batch)
+    return [outcome.make() if isinstance(outcome, Owed) else outcome for outcome in outcomes.members]
 
 
 def documents_of(outcome: Message) -> DocumentArray:
@@ -383,6 +389,25 @@ def test_of_each_request_only_the_documents_that_meet_its_conditions_are_given()
     assert asked.calls == [1]
 
 
+def test_what_cannot_change_any_more_is_packed_when_it_is_sent_and_anything_else_at_once():
+    kept: list[DocumentArray] = []
+
+    def bulk(self, docs, **kwargs):
+        docs.texts = [text.upper() for text in docs.texts]
+        kept.append(docs)
+
+    requests = [Message(Kind.REQUEST, call(number), "/batched", parts=[brought(texts("a"))]) for number in (1, 2)]
+    outcomes = Asked(bulk).code(Batch(requests))
+    assert isinstance(outcomes, Batch) and all(isinstance(outcome, Owed) for outcome in outcomes.members)
+    kept[0].texts = ["changed", "by the next call"]
+    kept[0][0].text = "and once more"
+    assert [documents_of_any(outcome).texts for outcome in sent(outcomes)] == [["A"], ["A"]]
+    for request in requests:
+        request.opened = None
+    outcomes = Asked(shout).code(Batch(requests))
+    assert isinstance(outcomes, Batch) and not any(isinstance(outcome, Owed) for outcome in outcomes.members)
+
+
 # -- weighing ----------------------------------------------------------------------------------------------------------
 
 
@@ -423,7 +448,7 @@ def test_without_a_metric_documents_count_and_are_decoded_once(monkeypatch):
     request = asks(brought(texts("a", "bbb")))
     code = weighing(None)
     assert code.weigh(request) == 2
-    assert documents_of_any(code(Batch([request])).members[0]).texts == ["A", "BBB"]
+    assert documents_of_any(sent(code(Batch([request])))[0]).texts == ["A", "BBB"]
     assert opened == [1]
 
 

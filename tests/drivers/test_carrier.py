@@ -28,7 +28,7 @@ from zflow.drivers.directory import Directory
 from zflow.drivers.identity import new_id
 from zflow.errors import PortInUse, ProtocolError, RemoteError
 from zflow.response import error_of
-from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Owed, Steps
 from zflow.roles.worker import Worker
 from zflow.wire.frames import DOCUMENTS, MAX_FRAME, MAX_FRAMES, part
 from zflow.wire.header import NOT_STARTED, VERSION, Kind, Message, decode, encode
@@ -245,6 +245,25 @@ def test_what_is_for_a_local_end_waits_there_and_goes_over_no_socket(carry):
     carrier.carry([(EXECUTOR, question), (APPLICATION, Message(Kind.REPLY, CALL))])
     assert list(carrier.asked) == [question]
     assert list(carrier.answered) == [Message(Kind.REPLY, CALL)]
+
+
+def test_what_is_owed_is_made_when_it_is_sent(carry):
+    made: list[str] = []
+
+    def make() -> Message:
+        made.append("now")
+        return Message(Kind.FAILURE, CALL)
+
+    there, peer = carry(bind=ANY_PORT)
+    here, caller = carry({"peer": peer.address})
+    turn_until(lambda: there.messages, caller, peer)
+    [(route, _)] = there.messages
+    owed = Owed(CALL, make)
+    assert (owed.kind, owed.call_id, made) == (Kind.REPLY, CALL, [])
+    peer.carry([(route, owed)])
+    assert made == ["now"]
+    turn_until(lambda: here.messages, caller, peer)
+    assert here.messages == [("peer", Message(Kind.FAILURE, CALL))]
 
 
 def test_what_a_local_end_says_reaches_the_role(carry):

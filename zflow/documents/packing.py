@@ -73,15 +73,19 @@ def pack(table: Columns) -> list[Buffer]:
     return [_packed(_body(table, outside)), *outside]
 
 
+def has_texts_alone(table: Columns) -> bool:
+    """Whether nothing that the documents hold can be changed in its place."""
+    return not table.arrays and not table.nested and table.values.keys() <= set(_TEXTUAL)
+
+
 def packer_of_rows(table: Columns) -> Callable[[int, int], list[Buffer]]:
     """What packs the rows of `table` from one place to before another, and raises, as `pack` does.
 
     Where documents have texts alone it makes no table of theirs.
     """
-    values = table.values
-    if table.arrays or table.nested or not values.keys() <= set(_TEXTUAL):
+    if not has_texts_alone(table):
         return lambda start, stop: pack(table.between(start, stop))
-    ids, columns = table.ids, [(name, values[name]) for name in _TEXTUAL if name in values]
+    ids, columns = table.ids, [(name, table.values[name]) for name in _TEXTUAL if name in table.values]
 
     def pack_rows(start: int, stop: int) -> list[Buffer]:
         body: dict[str, Any] = {"n": stop - start, "id": ids[start:stop]}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, SupportsFloat
 
 from zflow.batching import Batching
@@ -23,9 +24,10 @@ from zflow.drivers.user_code import Remark, Report, UserCode, unheard
 from zflow.endpoints import Endpoint
 from zflow.errors import Cancelled, ExecutorError, InvalidDocument, InvalidRequest, ProtocolError
 from zflow.executor import Executor
-from zflow.roles.contract import Batch, failure
+from zflow.roles.contract import Batch, Owed, failure
+from zflow.wire.frames import Buffer
 from zflow.wire.header import Kind, Message
-from zflow.wire.payload import encoder_of_rows
+from zflow.wire.payload import encoder_of_rows, is_lasting
 
 _ALONE = frozenset({"docs", "docs_matrix", "docs_map"})  # what the whole batch has in another form, or not at all
 
@@ -121,18 +123,25 @@ class BatchCode(UserCode):
 
     def _share_out(self, made: DocumentArray, shares: Sequence[tuple[_Member, int]]) -> None:
         """Answer those whose Documents are all among `made`, and keep the others' until the rest of them is made."""
-        encode = encoder_of_rows(made)
+        encode, may_be_later = encoder_of_rows(made), is_lasting(made)
         start = 0
         for member, count in shares:
             stop = start + count
             if count < len(member.costs):
                 member.made.append(made[start:stop])
             elif member.outcome is None:
-                try:
-                    member.outcome = member.call.reply(encode(start, stop))
-                except Exception as error:  # it cannot travel
-                    self._fail([member], error)
+                make = partial(self._reply, member, encode, start, stop)
+                member.outcome = Owed(member.request.call_id, make) if may_be_later else make()
             start = stop
+
+    def _reply(self, member: _Member, encode: Callable[[int, int], list[Buffer]], start: int, stop: int) -> Message:
+        """The REPLY to a member, or the FAILURE to make one. Of texts alone it is made when it is sent, while the next
+        batch runs."""
+        try:
+            return member.call.reply(encode(start, stop))
+        except Exception as error:  # it cannot travel
+            self._report(error)
+            return failure(member.request.call_id, member.call.error(error))
 
     def _run_call(self, call: Call, docs: DocumentArray) -> DocumentArray:
         """What the method of `call`, which has parameters for all, makes of `docs`: one Document of each."""

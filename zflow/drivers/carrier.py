@@ -26,7 +26,7 @@ from zflow.drivers.waiting import Waiting, descriptor_of
 from zflow.drivers.way_out import LONGEST_PAUSE, WayOut
 from zflow.errors import ConfigError, ProtocolError, RemoteError, UnsupportedRequest
 from zflow.roles import admission
-from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Refusal, Role, Step, Steps
+from zflow.roles.contract import APPLICATION, EXECUTOR, GivenUp, Link, Owed, Refusal, Role, Step, Steps
 from zflow.wire.header import Kind, Message, decode, encode
 
 clock = time.monotonic
@@ -224,7 +224,7 @@ class Carrier:
         if self._front is None:
             return
         self._touched.add(self._front)
-        frames = encode(message)
+        frames = encode(message.make() if type(message) is Owed else message)
         try:
             sockets.send(self._front, route, frames, self._front_over_tcp)
         except zmq.ZMQError as error:

@@ -9,7 +9,7 @@ A *link* is either a name (``"encoder/rep-0"``: a way out that the driver keeps 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from zflow.errors import RemoteError
@@ -49,6 +49,16 @@ class Batch(Message):
     def __init__(self, members: Sequence[Message]) -> None:
         super().__init__(Kind.REQUEST)
         self.members = members
+
+
+class Owed(Message):
+    """A REPLY that is made when it is sent, by what `make` returns: it, or a FAILURE. It stays within a process."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, call_id: bytes, make: Callable[[], Message]) -> None:
+        super().__init__(Kind.REPLY, call_id)
+        self.make = make
 
 
 class Role(Protocol):

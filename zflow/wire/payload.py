@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zflow.documents import DocumentArray
-from zflow.documents.packing import pack, pack_plain, packer_of_rows
+from zflow.documents.packing import has_texts_alone, pack, pack_plain, packer_of_rows
 from zflow.documents.plain_values import Untravelable
 from zflow.documents.unpacking import unpack, unpack_plain
 from zflow.errors import InvalidRequest
@@ -33,6 +33,11 @@ def encoder_of_rows(documents: DocumentArray) -> Callable[[int, int], list[Buffe
     if columns is None:
         return lambda start, stop: encode_documents(documents[start:stop])
     return packer_of_rows(columns)
+
+
+def is_lasting(documents: DocumentArray) -> bool:
+    """Whether what encodes their rows encodes what they are now, whenever it is called and whoever has them."""
+    return documents._columns is not None and has_texts_alone(documents._columns)
 
 
 def decode_documents(buffers: Sequence[Buffer]) -> DocumentArray:

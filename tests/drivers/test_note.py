@@ -83,6 +83,17 @@ def test_a_batch_that_is_too_large_is_as_good_as_no_note_while_it_runs(path: str
     assert Note(path).deaths == [SECOND]
 
 
+def test_a_batch_that_has_ended_does_not_make_up_for_what_had_no_place_beside_it(path: str) -> None:
+    def life(note: Note) -> None:
+        for number in range(SIZE // 16):
+            note.begin(number.to_bytes(16, "big"))
+        note.runs(FIRST * SIZE)
+        note.rests()
+
+    killed(path, life)
+    assert Note(path).deaths is None
+
+
 def test_places_are_used_again_and_an_unknown_end_does_no_harm(path: str) -> None:
     def life(note: Note) -> None:
         for number in range(2 * SIZE):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -54,8 +53,8 @@ class Door:
     def carry(self, steps: Iterable[Step]) -> None:
         for _, message in steps:
             self.sent.append((message.call_id, threading.current_thread().name))
-            while self.keeps_lock and threading.current_thread().name == NAME and self.porter.is_at_the_door:
-                time.sleep(0.001)
+            if self.keeps_lock and threading.current_thread().name == NAME:
+                hold_until(lambda: not self.porter.is_at_the_door)
 
     def next_due(self) -> float | None:
         return None

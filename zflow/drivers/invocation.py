@@ -234,12 +234,6 @@ def _branches(request: Message) -> tuple[dict[str, DocumentArray], bool]:
     return branches, sieve is not None and sieve.has_kept_all_back
 
 
-def documents_of(request: Message) -> DocumentArray:
-    """The documents that `request` gives to a method. Raises what `Call` does."""
-    branches, _ = _branches(request)
-    return _joined(list(branches.values()), request.flags)
-
-
 def _joined(branches: list[DocumentArray], flags: int) -> DocumentArray:
     if len(branches) == 1:
         return branches[0]

@@ -38,6 +38,7 @@ class Note:
         self._free = [slice(at, at + CALL_ID) for at in range(_BESIDE, SIZE, CALL_ID)]
         self._places: dict[bytes, slice] = {}
         self._end = CALL_ID
+        self._is_complete = True
 
     def runs(self, call_ids: bytes) -> None:
         """The thread that all calls are handed to is at work on these, one behind the other, and on no others."""
@@ -50,13 +51,14 @@ class Note:
     def rests(self) -> None:
         """That thread has done what it was given to do."""
         if self._end > _BESIDE:
-            self._memory[:1] = _COMPLETE
+            self._memory[:1] = _COMPLETE if self._is_complete else _INCOMPLETE
         else:
             self._memory[CALL_ID : self._end] = bytes(self._end - CALL_ID)
 
     def begin(self, call_id: bytes) -> None:
         """A call runs from now on, maybe beside others."""
         if not self._free:
+            self._is_complete = False
             self._memory[:1] = _INCOMPLETE
             return
         place = self._places[call_id] = self._free.pop()

@@ -8,9 +8,9 @@ on, because connections, handles of devices and whatever is bound to a thread we
 User code that keeps Python's lock would keep the answers from leaving, one every 5 ms. Whether it does is not asked but
 seen: where answers are left when it returns, the next call has no porter, and after each such time twice as many.
 
-Measured (2 cores, bare pyzmq in the same runs): batches of 32 for a model of 8.2 ms, of the ideal 3,902 documents a
-second 3,540 with a porter and 3,010 without; where all of the 8.2 ms are Python 3,120 and 3,150, and 2,360 if it never
-rested. Four replicas of 5 ms, of the ideal 800 requests a second: 750 with and 739 without.
+Measured (2 cores): batches of 32 for a model of 8.2 ms, of the ideal 3,902 documents a second 3,540 with a porter and
+3,070 without; where all of the 8.2 ms are Python 3,040-3,120 and 2,850-3,150, and 2,360 with one that never rested.
+Four replicas of 5 ms, of the ideal 800 requests a second: 750 with and 739 without.
 
 A carrier belongs to whoever holds `place`: the thread of user code, unless that is at work. The porter sleeps without
 it, on descriptors, which tell only that something *may* have come (see asynchronous.py), and finds out when it has it.

@@ -47,7 +47,7 @@ class UserCode:
     remark: what else belongs there. noted: where it is noted what runs, for whoever comes after a death of the process.
     """
 
-    weigh: Weigh | None = None  # a request that is to be run with others; None where none is
+    weigh: Weigh | None = None  # says what a request costs that runs in a batch; None where none does
     has_porter = True  # whether requests may be read while user code runs: not where user code has a say in that
 
     def __init__(
